@@ -1,0 +1,119 @@
+"""Which tenants have which data sources, and with which env (floor: contracts).
+
+A host with tables of its own implements :class:`Catalog`; ours is :class:`EditableCatalog`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from tenantcollect.errors import ConfigurationError
+from tenantcollect.keys import checked_name, checked_tenant
+
+__all__ = ["Catalog", "ConfigValue", "EditableCatalog", "Order", "Source", "checked_env"]
+
+Order = Literal["oldest_first", "newest_first"]
+LARGEST_ENV = 128 * 1024
+
+
+@frozen(kw_only=True)
+class Source:
+    """A data source that a tenant has configured.
+
+    ``revision`` changes whenever its configuration does. ``interval`` (None = the collector's own), ``since``
+    (UTC; None = now minus the collector's initial_range) and ``order`` are the tenant's own choices.
+    """
+
+    tenant_id: str = field(converter=checked_tenant)
+    data_source: str = field(converter=lambda v: checked_name(v, "data_source"))
+    revision: str = ""
+    interval: timedelta | None = None
+    since: datetime | None = None
+    order: Order = "oldest_first"
+
+
+@frozen(kw_only=True)
+class ConfigValue:
+    """One stored config value; its repr never shows the value."""
+
+    key: str
+    value: str = field(repr=False)
+    is_secret: bool = True
+
+
+class Catalog(Protocol):
+    """1. ``sources`` may stream any number of tenants. 2. ``env`` is exactly that of its own tenant and data
+    source. 3. ``version`` is unchanged only while nothing else changed; it is asked once per pass.
+    """
+
+    def sources(self, tenant_ids: Collection[str] | None = None) -> Iterable[Source]:
+        """Every configured data source, of all tenants or of ``tenant_ids``."""
+        ...
+
+    def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
+        """The stored config values of one tenant's data source; empty when there are none."""
+        ...
+
+    def version(self) -> object:
+        """A value that differs from an earlier one whenever a source was added, changed or removed."""
+        ...
+
+
+@runtime_checkable
+class EditableCatalog(Catalog, Protocol):
+    """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction."""
+
+    def values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
+        """The stored values with their secret marks."""
+        ...
+
+    def write(
+        self,
+        tenant_id: str,
+        data_source: str,
+        values: Collection[ConfigValue],
+        removed: Collection[str] = (),
+        *,
+        settings: Mapping[str, Any],
+        connection: Any = None,
+    ) -> None:
+        """Merge ``values``, drop ``removed``, set those of ``since``, ``interval``, ``order`` in ``settings``;
+        all in one transaction, which also changes the revision."""
+        ...
+
+    def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
+        """Forget the source and its values; state and history stay."""
+        ...
+
+
+def checked_env(env: Mapping[object, object]) -> dict[str, str | None]:
+    """``env`` if it can be stored: text keys without ``=`` or NUL, text values (None removes), at most 128 KiB.
+
+    Raises :class:`ConfigurationError` whose ``fields`` name each wrong key, never a value.
+    """
+    wrong = {ascii(key)[:80]: problem for key, value in env.items() if (problem := _env_problem(key, value))}
+    size = sum(len(str(k)) + len(str(v or "").encode("utf-8", "replace")) for k, v in env.items())
+    if size > LARGEST_ENV:
+        wrong["env"] = f"is {size} bytes large; the limit is {LARGEST_ENV}"
+    if wrong:
+        text = "; ".join(f"{key} {problem}" for key, problem in wrong.items())
+        raise ConfigurationError(f"The env is not valid: {text}", fields=wrong)
+    return {str(key): None if value is None else str(value) for key, value in env.items()}
+
+
+def _env_problem(key: object, value: object) -> str | None:
+    if not isinstance(key, str) or not key or len(key) > 200:
+        return "must be a text of 1 to 200 characters"
+    if any(c in key for c in "=\0") or not key.isprintable():
+        return "must not hold '=', NUL or control characters"
+    if value is not None and not isinstance(value, str):
+        return f"must have a text as value, not {type(value).__name__}"
+    if value is not None and ("\0" in value or not value.isascii() and _has_surrogate(value)):
+        return "must not hold NUL or surrogates in its value"
+    return None
+
+
+def _has_surrogate(value: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in value)

@@ -1,0 +1,200 @@
+"""Every exception tenantcollect raises or understands (floor: ground).
+
+A collector raises the first group to say what should happen next; the rest tell the host what to do::
+
+    TenantcollectError
+    ├── ConfigurationError          the tenant's configuration must change       (a hold until it does)
+    │   ├── DependencyError         a resource is missing, ambiguous or cyclic   (that tenant only)
+    │   └── PluginError             a collector cannot be loaded                 (that collector only)
+    ├── AuthenticationError         the credentials were refused                 (a hold)
+    ├── RateLimited                 the whole source of this tenant waits        (not a failure)
+    ├── TryLater                    this key waits                               (not a failure)
+    ├── WindowTooLarge              the window is halved and planned again
+    ├── WindowCancelled             the window must end now: the pass stops, or its lease was lost
+    │   └── WindowTimedOut          the window did not end within its timeout (a failure)
+    ├── TransactionBroken           the collector ended the framework's transaction
+    ├── LeaseLost                   another holder owns the key now              (never a failure)
+    ├── CoverageInvalid             stored coverage cannot be trusted            (that key only)
+    └── StorageError                the state cannot be reached or used
+        ├── DatabaseUnavailable     connect again later                          (the pass stops claiming)
+        ├── SchemaNotCurrent        run the named command                        (the pass stops)
+        ├── TransactionConflict     certainly not applied; retry the window
+        ├── Overloaded              back off; not the collector's failure
+        └── OutcomeUnknown          the reply of a COMMIT was lost; ask the database
+
+The docstring of an exception is its default message.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "CoverageInvalid",
+    "DatabaseUnavailable",
+    "DependencyError",
+    "LeaseLost",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PluginError",
+    "RateLimited",
+    "RetryAfter",
+    "SchemaNotCurrent",
+    "StorageError",
+    "TenantcollectError",
+    "TransactionBroken",
+    "TransactionConflict",
+    "TryLater",
+    "WindowCancelled",
+    "WindowTimedOut",
+    "WindowTooLarge",
+]
+
+RetryAfter = float | timedelta | datetime | str | None
+"""Seconds, a timedelta, an aware datetime, or the text of an HTTP ``Retry-After`` header."""
+
+DEFAULT_RETRY_AFTER = timedelta(seconds=60)
+LONGEST_RETRY_AFTER = timedelta(days=7)
+
+
+class TenantcollectError(Exception):
+    """tenantcollect could not go on."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else " ".join((type(self).__doc__ or "").split()))
+
+
+class ConfigurationError(TenantcollectError):
+    """The configuration is not valid; correct it and run again.
+
+    ``fields`` names each wrong env key with its problem, never its value.
+    """
+
+    def __init__(self, message: str | None = None, *, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message or "The configuration is not valid; correct it and run again.")
+        self.fields: dict[str, str] = dict(fields or {})
+
+
+class DependencyError(ConfigurationError):
+    """A dependency of a collector cannot be resolved for this tenant."""
+
+
+class PluginError(ConfigurationError):
+    """A collector could not be loaded; the message names the package, the place and the cure."""
+
+
+class AuthenticationError(TenantcollectError):
+    """The data source refused the credentials; set new ones, or resume the key."""
+
+
+class _Retry(TenantcollectError):
+    """Something to be tried again at a known time."""
+
+    def __init__(self, message: str | None = None, *, retry_after: RetryAfter = None) -> None:
+        super().__init__(message if message is not None else type(self).__doc__)
+        self.retry_after = retry_after
+        retry_at(retry_after, datetime.now(UTC))
+
+    def until(self, now: datetime) -> datetime:
+        """The instant (UTC) from which to try again, at most seven days after ``now``."""
+        return retry_at(self.retry_after, now)
+
+
+class RateLimited(_Retry):
+    """The data source limits this tenant's rate; all its collectors of this source wait."""
+
+    def __init__(self, retry_after: RetryAfter = None, message: str | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class TryLater(_Retry):
+    """This collector asked to be run later."""
+
+    def __init__(self, retry_after: RetryAfter = None, message: str | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class WindowTooLarge(TenantcollectError):
+    """The window holds more than can be collected at once; it is halved and planned again."""
+
+
+class WindowCancelled(TenantcollectError):
+    """This window must end now: its deadline passed, the pass is stopping, or its lease was lost."""
+
+
+class WindowTimedOut(WindowCancelled):
+    """The window did not end within its timeout."""
+
+
+class TransactionBroken(TenantcollectError):
+    """The collector ended the framework's transaction; nothing of this window was kept.
+
+    Do not call db.rollback(), db.close() or send COMMIT or ROLLBACK: return to keep the window, raise to
+    drop it, and use db.begin_nested() to undo a part.
+    """
+
+
+class LeaseLost(TenantcollectError):
+    """Another holder owns this key now; nothing of this window was kept, the new holder collects it."""
+
+
+class CoverageInvalid(TenantcollectError):
+    """The stored coverage of this key cannot be trusted; replay the key to rebuild it."""
+
+
+class StorageError(TenantcollectError):
+    """The state cannot be used."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database cannot be reached; nothing was lost, run again when it is back."""
+
+
+class SchemaNotCurrent(StorageError):
+    """The tables are missing or of another version; run: tenantcollect db upgrade."""
+
+
+class TransactionConflict(StorageError):
+    """The database refused the transaction because of a conflict; it was certainly not applied."""
+
+
+class Overloaded(StorageError):
+    """The database is overloaded; nothing was lost, the window is tried again later."""
+
+
+class OutcomeUnknown(StorageError):
+    """The connection was lost while a commit was in flight; only the database knows its outcome."""
+
+
+def retry_at(retry_after: RetryAfter, now: datetime) -> datetime:
+    """The instant ``retry_after`` names, within ``[now, now + 7 days]``; unreadable text means one minute.
+
+    Raises :class:`ConfigurationError` for a naive datetime: a time without a zone is refused everywhere.
+    """
+    latest = now + LONGEST_RETRY_AFTER
+    if isinstance(retry_after, datetime):
+        if retry_after.tzinfo is None:
+            raise ConfigurationError("retry_after is a datetime without a time zone; use an aware one")
+        return min(max(retry_after.astimezone(UTC), now), latest)
+    return now + min(max(_delay(retry_after, now), timedelta()), LONGEST_RETRY_AFTER)
+
+
+def _delay(retry_after: float | timedelta | str | None, now: datetime) -> timedelta:
+    if isinstance(retry_after, timedelta):
+        return retry_after
+    if retry_after is None:
+        return DEFAULT_RETRY_AFTER
+    try:
+        return timedelta(seconds=float(retry_after))
+    except (ValueError, OverflowError):
+        return _http_date(str(retry_after), now)
+
+
+def _http_date(text: str, now: datetime) -> timedelta:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return DEFAULT_RETRY_AFTER
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now

@@ -1,0 +1,127 @@
+"""What happened, for metrics, alerts and progress bars (floor: contracts).
+
+Each event is sent once per transition, after the fact it tells is durable. A subscriber that raises is logged
+and hurts nobody else.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from threading import Lock
+
+from attrs import define, field, frozen
+
+from tenantcollect.keys import Key
+from tenantcollect.windows import Window
+
+__all__ = [
+    "Event",
+    "Events",
+    "HoldLifted",
+    "HoldPlaced",
+    "KeyStale",
+    "PassFinished",
+    "PassStarted",
+    "WindowCommitted",
+    "WindowFailed",
+]
+
+logger = logging.getLogger("tenantcollect.events")
+
+
+@frozen(kw_only=True)
+class PassStarted:
+    """A pass began; ``at`` is the ``now`` it plans with (UTC)."""
+
+    at: datetime
+
+
+@frozen(kw_only=True)
+class PassFinished:
+    """A pass ended, with the number of windows that were sealed and that failed."""
+
+    at: datetime
+    completed: int
+    failed: int
+
+
+@frozen(kw_only=True)
+class WindowCommitted:
+    """A window was sealed: its rows, coverage, cursor and history are durable."""
+
+    key: Key
+    window: Window
+    records: int | None
+    attempt: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class WindowFailed:
+    """A window was attempted and not sealed; ``error`` is masked."""
+
+    key: Key
+    window: Window
+    reason: str
+    error: str
+    attempt: int
+
+
+@frozen(kw_only=True)
+class HoldPlaced:
+    """A reason not to run was placed; ``script`` None = the whole data source; ``until`` None = until lifted."""
+
+    tenant_id: str
+    data_source: str
+    script: str | None
+    reason: str
+    until: datetime | None
+    detail: str
+
+
+@frozen(kw_only=True)
+class HoldLifted:
+    """A reason not to run went away."""
+
+    tenant_id: str
+    data_source: str
+    script: str | None
+    reason: str
+
+
+@frozen(kw_only=True)
+class KeyStale:
+    """A key fell further behind than three of its intervals."""
+
+    key: Key
+    fresh_until: datetime | None
+
+
+Event = PassStarted | PassFinished | WindowCommitted | WindowFailed | HoldPlaced | HoldLifted | KeyStale
+
+
+@define
+class Events:
+    """The subscribers of one orchestrator."""
+
+    _subscribers: list[Callable[[Event], object]] = field(factory=list)
+    _lock: Lock = field(factory=Lock)
+
+    def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
+        """Call ``subscriber`` with every event from now on, in the thread it happens in; returns the way out."""
+        with self._lock:
+            self._subscribers.append(subscriber)
+        return lambda: self._unsubscribe(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Hand ``event`` to every subscriber; one that raises is logged."""
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception:
+                logger.exception("a subscriber failed on %s", type(event).__name__)
+
+    def _unsubscribe(self, subscriber: Callable[[Event], object]) -> None:
+        with self._lock:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)

@@ -1,0 +1,146 @@
+"""What happens after a window failed: one class of error, one policy (floor: contracts, pure; DESIGN 7)."""
+
+import random
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from attrs import evolve, frozen
+
+from tenantcollect.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    Overloaded,
+    PluginError,
+    RateLimited,
+    TransactionConflict,
+    TryLater,
+    WindowTimedOut,
+    WindowTooLarge,
+)
+from tenantcollect.windows import Window
+
+__all__ = ["FIRST_DELAY", "Reaction", "Reason", "Record", "ease", "react"]
+
+FIRST_DELAY = timedelta(seconds=60)
+LONGEST_DELAY = timedelta(hours=6)
+SHORTEST_HALVED = timedelta(minutes=1)
+BREAKER_FAILURES = 20
+BREAKER_AGE = timedelta(days=2)
+PROBE_EVERY = timedelta(days=1)
+
+
+class Reason(StrEnum):
+    """Why a key does or does not run; the same codes in status, explain, history, events (DESIGN 5.3)."""
+
+    RUNNABLE = "runnable"
+    UNATTENDED = "unattended"
+    UP_TO_DATE = "up_to_date"
+    NOT_DUE = "not_due"
+    RUNNING = "running"
+    WAITING_FOR_UPSTREAM = "waiting_for_upstream"
+    BACKOFF = "backoff"
+    RATE_LIMITED = "rate_limited"
+    AT_CAPACITY = "at_capacity"
+    PAUSED_BY_USER = "paused_by_user"
+    AUTH_FAILED = "auth_failed"
+    CONFIG_INVALID = "config_invalid"
+    BREAKER_OPEN = "breaker_open"
+    DEPENDENCY_ERROR = "dependency_error"
+    COLLECTOR_MISSING = "collector_missing"
+    COLLECTOR_BROKEN = "collector_broken"
+    NOT_CONFIGURED = "not_configured"
+    ERASED = "erased"
+
+
+@frozen(kw_only=True)
+class Record:
+    """What a key remembers of its failures in a row."""
+
+    failures: int = 0
+    first_failure_at: datetime | None = None
+    window_limit: timedelta | None = None
+
+
+@frozen(kw_only=True)
+class Reaction:
+    """What is to be stored after an attempt that did not seal.
+
+    ``failed`` False = it counts as no failure. ``retry_at`` delays this key; ``hold`` True places a hold until
+    ``retry_at`` (None = until someone acts), on the whole data source of the tenant where ``whole_source``.
+    """
+
+    reason: Reason
+    record: Record
+    failed: bool = True
+    retry_at: datetime | None = None
+    hold: bool = False
+    whole_source: bool = False
+
+
+def react(
+    error: BaseException,
+    *,
+    window: Window,
+    record: Record,
+    now: datetime,
+    first_delay: timedelta = FIRST_DELAY,
+    rng: random.Random | None = None,
+) -> Reaction:
+    """The reaction to ``error``, which a window of a key with ``record`` ended with at ``now`` (UTC)."""
+    match error:
+        case RateLimited():
+            return Reaction(
+                reason=Reason.RATE_LIMITED,
+                record=record,
+                failed=False,
+                retry_at=error.until(now),
+                hold=True,
+                whole_source=True,
+            )
+        case TryLater():
+            return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=error.until(now))
+        case AuthenticationError():
+            return Reaction(reason=Reason.AUTH_FAILED, record=_one_more(record, now), hold=True)
+        case PluginError():
+            return Reaction(reason=Reason.COLLECTOR_BROKEN, record=_one_more(record, now), hold=True)
+        case ConfigurationError():
+            return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
+        case Overloaded() | TransactionConflict():
+            return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=now + first_delay)
+        case WindowTooLarge() if window.duration > timedelta(seconds=1):
+            return Reaction(reason=Reason.RUNNABLE, record=_halved(record, window), failed=False, retry_at=now)
+    worse = _one_more(record, now)
+    if isinstance(error, WindowTimedOut) and window.duration > SHORTEST_HALVED:
+        worse = _halved(worse, window)
+    if _breaks(worse, now):
+        return Reaction(reason=Reason.BREAKER_OPEN, record=worse, retry_at=now + PROBE_EVERY, hold=True)
+    delay = backoff(worse.failures, first_delay, rng or random.Random())
+    return Reaction(reason=Reason.BACKOFF, record=worse, retry_at=now + delay)
+
+
+def backoff(failures: int, first_delay: timedelta, rng: random.Random) -> timedelta:
+    """Full jitter: anything between nothing and ``first_delay`` doubled per failure, at most six hours."""
+    ceiling = min(first_delay * 2 ** min(failures - 1, 20), max(LONGEST_DELAY, first_delay))
+    return ceiling * rng.uniform(0.5 if failures == 1 else 0.0, 1.0)
+
+
+def ease(record: Record, duration: timedelta | None) -> Record:
+    """The record after a sealed window: no failures, and a halved window size grows back by doubling."""
+    limit = record.window_limit
+    if limit is not None:
+        limit = limit * 2 if duration is None or limit * 2 < duration else None
+        if limit is not None and limit > timedelta(days=366):
+            limit = None
+    return Record(window_limit=limit)
+
+
+def _one_more(record: Record, now: datetime) -> Record:
+    return evolve(record, failures=record.failures + 1, first_failure_at=record.first_failure_at or now)
+
+
+def _halved(record: Record, window: Window) -> Record:
+    return evolve(record, window_limit=max(window.duration / 2, timedelta(seconds=1)))
+
+
+def _breaks(record: Record, now: datetime) -> bool:
+    return record.failures >= BREAKER_FAILURES and now - (record.first_failure_at or now) >= BREAKER_AGE

@@ -1,0 +1,97 @@
+"""When to look at a key again, and the reasons not to run it (floor: contracts, below the state)."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+
+from tenantcollect.keys import Key, Selection
+
+__all__ = ["Entry", "Hold", "Holds", "Schedule"]
+
+
+@frozen(kw_only=True)
+class Hold:
+    """A reason not to run; ``script`` None = all of the data source, ``until`` None = until it is lifted.
+
+    ``revision`` None = whatever the configuration; otherwise the hold speaks only while the source's
+    configuration has this revision, so that correcting the configuration lifts it.
+    """
+
+    tenant_id: str
+    data_source: str
+    script: str | None = None
+    reason: str
+    since: datetime
+    until: datetime | None = None
+    detail: str = ""
+    revision: str | None = None
+
+    def applies_to(self, key: Key) -> bool:
+        """Whether ``key`` is one of those held."""
+        return (self.tenant_id, self.data_source) == (key.tenant_id, key.data_source) and self.script in (
+            None,
+            key.script,
+        )
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One row of the schedule. ``next_due_at`` None = parked until something is configured or installed.
+
+    ``busy`` = leased by somebody, as far as the backend knows.
+    """
+
+    key: Key
+    next_due_at: datetime | None
+    waiting: bool = False
+    progress: str | None = None
+    busy: bool = False
+
+
+class Schedule(Protocol):
+    """When to look at a key again. Hints: a lost one costs a poll, never a window."""
+
+    def due(self, selection: Selection, *, now: datetime, limit: int) -> list[Entry]:
+        """At most ``limit`` keys due at ``now``, tenants in turn: each tenant's first before any one's second.
+
+        Busy keys come last. This is the one indexed query of an idle pass (G9).
+        """
+        ...
+
+    def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
+        """Look at ``key`` again at ``until`` (None = parked), or when it is woken, if ``waiting``."""
+        ...
+
+    def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
+        """Make those of ``keys`` that are waiting (``parked``: or parked) due at ``at``."""
+        ...
+
+    def unpark(self, at: datetime) -> None:
+        """Make every parked key due at ``at``: something was configured or installed."""
+        ...
+
+    def report(self, progress: Mapping[Key, str]) -> None:
+        """Store one line of progress for keys that run now."""
+        ...
+
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        """The rows of ``keys``; ``busy`` as in :meth:`due`."""
+        ...
+
+
+class Holds(Protocol):
+    """Reasons not to run; they are independent, lifting one leaves the others."""
+
+    def place(self, hold: Hold) -> bool:
+        """Store ``hold``; True if there was none with the same scope and reason, which it replaces."""
+        ...
+
+    def lift(self, selection: Selection, reasons: Collection[str]) -> list[Hold]:
+        """Remove and return the holds of these reasons. With scripts selected only holds of those scripts."""
+        ...
+
+    def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
+        """Every stored hold, also one whose time is over."""
+        ...

@@ -1,0 +1,301 @@
+"""The state of every key, and the one transaction a window lives in (floor: contracts).
+
+The fence belongs here: whoever opened a key last is the only one who can seal it (G2, G3). A backend remembers
+and compares; it decides nothing. What it must do is proven by ``tenantcollect.testing.StateSuite``.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+
+from tenantcollect.keys import Key, Selection
+from tenantcollect.schedule import Holds, Schedule
+from tenantcollect.windows import NOTHING, Window, WindowSet
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from sqlalchemy.orm import Session
+
+__all__ = [
+    "Claim",
+    "Failure",
+    "HistoryRow",
+    "KeyState",
+    "NewKey",
+    "Opening",
+    "Resume",
+    "Revision",
+    "Schema",
+    "Seal",
+    "State",
+    "Status",
+    "WindowTransaction",
+]
+
+JSON = Any
+"""A value that ``json.dumps`` takes."""
+
+
+class Status(StrEnum):
+    """The ADR's status of a key (PENDING, COMPLETED, FAILED) and of an attempt (the last four)."""
+
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    ABANDONED = "ABANDONED"
+    REPLAYED = "REPLAYED"
+
+
+@frozen(kw_only=True)
+class NewKey:
+    """A key to be made, if it is not there: its history start (UTC) never moves again but by backfill."""
+
+    key: Key
+    history_start: datetime
+
+
+@frozen(kw_only=True)
+class Resume:
+    """Where a window goes on after ``checkpoint()``: its bounds, planned again as they are, and the value."""
+
+    window: Window
+    value: JSON
+
+
+@frozen(kw_only=True)
+class KeyState:
+    """One state row, as read. ``coverage`` None = what is stored cannot be trusted, see ``problem``."""
+
+    key: Key
+    history_start: datetime
+    coverage: WindowSet | None = NOTHING
+    problem: str | None = None
+    window_seq: int = 0
+    fence: int = 0
+    status: Status = Status.PENDING
+    cursor: JSON = field(default=None, repr=False)
+    resume: Resume | None = field(default=None, repr=False)
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    reason: str | None = None
+    error: str | None = None
+    failures: int = 0
+    first_failure_at: datetime | None = None
+    retry_at: datetime | None = None
+    window_limit: timedelta | None = None
+    last_record_at: datetime | None = None
+    last_fetched_data_date: datetime | None = None
+    open_window: Window | None = None
+    opened_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Opening:
+    """What a lease holder asks for: the right to run ``window``, if ``window_seq`` is still what it has read.
+
+    ``previous`` is the token of the lease that was taken over, whose transaction may still be alive.
+    """
+
+    key: Key
+    token: str
+    owner: str
+    window_seq: int
+    window_id: str
+    window: Window
+    attempt: int = 1
+    previous: str | None = None
+
+
+@frozen(kw_only=True)
+class Claim:
+    """The right to seal one window of one key: granted by opening, moved on by each seal, ended by the next
+    opening of the same key."""
+
+    key: Key
+    token: str
+    owner: str
+    fence: int
+    window_seq: int
+    window_id: str
+    window: Window
+    attempt: int = 1
+    started_at: datetime
+
+
+@frozen(kw_only=True)
+class Seal:
+    """What becomes true with the one commit of a window, computed above the backend.
+
+    ``window`` is the part that is sealed. ``next_window`` is opened by the same commit under the same claim.
+    ``cursor`` None keeps the stored cursor; otherwise a one-element tuple with the new value.
+    """
+
+    window: Window
+    coverage: WindowSet
+    last_fetched_data_date: datetime | None
+    cursor: tuple[JSON] | None = None
+    window_limit: timedelta | None = None
+    records: int | None = None
+    warnings: tuple[str, ...] = ()
+    last_record_at: datetime | None = None
+    next_window_id: str | None = None
+    next_window: Window | None = None
+
+
+@frozen(kw_only=True)
+class Failure:
+    """What is stored of an attempt that did not seal. ``failed`` False leaves the key's status as it was."""
+
+    reason: str
+    error: str
+    failed: bool = True
+    failures: int = 0
+    first_failure_at: datetime | None = None
+    retry_at: datetime | None = None
+    window_limit: timedelta | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Revision:
+    """What a command changes in a key (backfill, replay, erase, pause); it raises the fence and drops the resume
+    point. None leaves a part as it is."""
+
+    history_start: datetime | None = None
+    coverage: WindowSet | None = None
+    last_fetched_data_date: datetime | None = None
+    forget: bool = False
+    replayed: Window | None = None
+
+
+@frozen(kw_only=True)
+class HistoryRow:
+    """One attempt, exactly as it ended (G8). ``started_at`` and ``completed_at`` are the state's clock, UTC."""
+
+    window_id: str
+    key: Key
+    window_seq: int
+    fence: int
+    worker: str
+    attempt: int
+    window: Window
+    started_at: datetime
+    completed_at: datetime
+    status: Status
+    reason: str | None = None
+    records: int | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class WindowTransaction(Protocol):
+    """The one transaction of a window: nothing is sent before the first use of the session (PROTOCOL 2.10).
+
+    It serves one call of ``run``; a seal with a next window, and a checkpoint, re-arm it for what follows.
+    """
+
+    claim: Claim
+
+    def session(self) -> "Session":
+        """``db``: a session whose commit joins the window and whose rollback and close fail it."""
+        ...
+
+    def read(self, statement: Any) -> Sequence[Any]:
+        """The rows of a select, by a short read-only transaction of its own."""
+        ...
+
+    def seal(self, seal: Seal) -> Claim | None:
+        """Commit rows, coverage, cursor and history at once; the claim of the next window, if one was named.
+
+        Raises :class:`LeaseLost`, :class:`TransactionBroken`, :class:`TransactionConflict`,
+        :class:`OutcomeUnknown`, :class:`DatabaseUnavailable`. After any of them nothing more can be done here.
+        """
+        ...
+
+    def checkpoint(self, resume: Resume) -> Claim:
+        """Commit rows and the resume point, not the coverage. Raises as :meth:`seal`."""
+        ...
+
+    def abandon(self) -> None:
+        """Roll back and let go; also when sealed already, from any thread, and twice."""
+        ...
+
+
+class State(Protocol):
+    """1. ``ensure`` never changes a key that is there. 2. Opening raises the fence; every older claim is dead.
+    3. Opening, sealing and closing need the ``window_seq`` that was read. 4. A seal is all or nothing.
+    5. ``outcome`` waits for what is in doubt. 6. Times are UTC to the microsecond. 7. Error texts are stored
+    as given, cut at 4000 characters. 8. A row that cannot be trusted is returned with ``problem``, not raised.
+    """
+
+    schedule: Schedule
+    holds: Holds
+
+    def now(self) -> datetime:
+        """The state's own clock (UTC), the one that times everything unless the host injects another."""
+        ...
+
+    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
+        """Make the keys that are not there, due at ``due_at``; how many were made."""
+        ...
+
+    def load(self, which: Selection | Collection[Key]) -> Iterator[KeyState]:
+        """The states of those keys that are there, in the order of keys, streamed."""
+        ...
+
+    def open(self, openings: Sequence[Opening]) -> list[Claim]:
+        """Raise the fence of each key whose ``window_seq`` is as read; those left out have moved on.
+
+        An opened window that its holder neither sealed nor failed gets its ABANDONED history row (G8).
+        """
+        ...
+
+    def transaction(self, claim: Claim) -> WindowTransaction:
+        """The transaction for the window of ``claim``; nothing is sent yet."""
+        ...
+
+    def close(self, claim: Claim, failure: Failure | None = None) -> None:
+        """End the claim of a window that did not seal; without ``failure`` it never ran, and leaves no history.
+
+        Raises :class:`LeaseLost`.
+        """
+        ...
+
+    def outcome(self, claim: Claim) -> bool:
+        """Whether the commit of this claim's window happened, asked of the database (PROTOCOL 2.8)."""
+        ...
+
+    def revise(self, key: Key, revision: Revision) -> bool:
+        """Change a key by command, raising its fence; False if it is not there. An open window is ended."""
+        ...
+
+    def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
+        """Attempts, newest first, at most ``limit``, those completed before ``before``."""
+        ...
+
+
+class Schema(Protocol):
+    """The tables of a backend that has some; every door uses the same migrations."""
+
+    def upgrade(self, tables: Iterable["MetaData"] = ()) -> None:
+        """Bring our tables to the newest revision, and create those of ``tables`` that are missing."""
+        ...
+
+    def current(self) -> str | None:
+        """The revision the database is at; None when our tables are not there."""
+        ...
+
+    def newest(self) -> str:
+        """The revision this version of the library needs."""
+        ...
+
+    def sql(self) -> str:
+        """The statements of an upgrade from nothing, for a person to run."""
+        ...
+
+    def described(self) -> str:
+        """The database, with its password hidden."""
+        ...

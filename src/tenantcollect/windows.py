@@ -1,0 +1,164 @@
+"""Windows of time and sets of them: the interval algebra behind G1 (floor: ground, pure).
+
+Everything is half-open ``[start, end)`` and timezone-aware UTC; a naive datetime is refused.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from attrs import field, frozen
+
+from tenantcollect.errors import ConfigurationError, CoverageInvalid
+
+__all__ = ["NOTHING", "Window", "WindowSet", "utc"]
+
+
+def utc(value: object, what: str = "a time") -> datetime:
+    """``value`` in UTC.
+
+    Raises :class:`ConfigurationError` unless it is a timezone-aware datetime whose UTC form exists.
+    """
+    if not isinstance(value, datetime):
+        raise ConfigurationError(f"{what} must be a datetime, not {type(value).__name__}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ConfigurationError(f"{what} has no time zone; use an aware datetime such as datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"{what} is outside the years 1 to 9999") from None
+
+
+@frozen(order=True)
+class Window:
+    """A half-open range of time ``[start, end)``, both in UTC, never empty."""
+
+    start: datetime = field(converter=lambda v: utc(v, "window start"))
+    end: datetime = field(converter=lambda v: utc(v, "window end"))
+
+    def __attrs_post_init__(self) -> None:
+        if self.start >= self.end:
+            raise ConfigurationError(f"a window must end after it starts, not {self}")
+
+    @property
+    def duration(self) -> timedelta:
+        """The length of the window."""
+        return self.end - self.start
+
+    def contains(self, other: Self) -> bool:
+        """Whether every instant of ``other`` is in this window."""
+        return self.start <= other.start and other.end <= self.end
+
+    def intersection(self, other: Self) -> Self | None:
+        """The instants in both, or None."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return type(self)(start, end) if start < end else None
+
+    def split(self, size: timedelta) -> Iterator[Self]:
+        """The window cut from its start into pieces of ``size``; the last one may be shorter."""
+        start = self.start
+        while self.end - start > size:
+            yield type(self)(start, start + size)
+            start += size
+        yield type(self)(start, self.end)
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+@frozen
+class WindowSet:
+    """A set of instants, kept as merged, ordered windows that never touch; holes stay visible."""
+
+    pieces: tuple[Window, ...] = ()
+
+    @classmethod
+    def of(cls, windows: Iterable[Window]) -> Self:
+        """The union of ``windows``, in any order, overlapping or not."""
+        merged: list[Window] = []
+        for window in sorted(windows):
+            if merged and window.start <= merged[-1].end:
+                merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
+            else:
+                merged.append(window)
+        return cls(tuple(merged))
+
+    @classmethod
+    def between(cls, start: datetime, end: datetime) -> Self:
+        """``[start, end)``, or nothing where ``start`` is not before ``end``."""
+        return cls((Window(start, end),)) if start < end else cls()
+
+    @classmethod
+    def from_json(cls, pairs: object) -> Self:
+        """Coverage as it is stored: a list of ``[start, end]`` ISO 8601 texts with offset, merged and ordered.
+
+        Raises :class:`CoverageInvalid` for anything else; it is never repaired in silence.
+        """
+        try:
+            windows = [Window(*(datetime.fromisoformat(text) for text in pair)) for pair in pairs]  # type: ignore[attr-defined]
+        except (TypeError, ValueError, ConfigurationError) as error:
+            raise CoverageInvalid(f"The stored coverage is not a list of windows ({error}); replay the key.") from None
+        if cls.of(windows).pieces != tuple(windows):
+            raise CoverageInvalid("The stored coverage is not ordered and merged; replay the key.")
+        return cls(tuple(windows))
+
+    def to_json(self) -> list[list[str]]:
+        """Pairs of ISO 8601 texts with offset."""
+        return [[piece.start.isoformat(), piece.end.isoformat()] for piece in self.pieces]
+
+    @property
+    def end(self) -> datetime | None:
+        """The end of the newest piece, or None."""
+        return self.pieces[-1].end if self.pieces else None
+
+    def unbroken_end(self, start: datetime) -> datetime | None:
+        """The end of the unbroken piece that holds the instant ``start``, or None."""
+        return next((piece.end for piece in self.pieces if piece.start <= start < piece.end), None)
+
+    def covers(self, window: Window) -> bool:
+        """Whether no instant of ``window`` is missing."""
+        return any(piece.contains(window) for piece in self.pieces)
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces)
+
+    def __iter__(self) -> Iterator[Window]:
+        return iter(self.pieces)
+
+    def __or__(self, other: Self) -> Self:
+        return type(self).of((*self.pieces, *other.pieces))
+
+    def __and__(self, other: Self) -> Self:
+        return type(self)(tuple(_common(self.pieces, other.pieces)))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(tuple(gap for piece in self.pieces for gap in _gaps(piece, other.pieces)))
+
+
+NOTHING = WindowSet()
+
+
+def _common(left: tuple[Window, ...], right: tuple[Window, ...]) -> Iterator[Window]:
+    i = j = 0
+    while i < len(left) and j < len(right):
+        both = left[i].intersection(right[j])
+        if both:
+            yield both
+        if left[i].end <= right[j].end:
+            i += 1
+        else:
+            j += 1
+
+
+def _gaps(window: Window, covered: tuple[Window, ...]) -> Iterator[Window]:
+    start = window.start
+    for piece in covered:
+        if piece.end <= start:
+            continue
+        if piece.start >= window.end:
+            break
+        if piece.start > start:
+            yield Window(start, piece.start)
+        start = max(start, piece.end)
+    if start < window.end:
+        yield Window(start, window.end)
