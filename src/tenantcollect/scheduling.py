@@ -1,0 +1,307 @@
+"""What may run now, and if not, why not: one function decides and explains (floor: engine; G4, G5, G7).
+
+``decide`` looks at one key in the light of its tenant's :class:`Facts` and gives exactly one reason. A pass acts
+on it, ``explain`` prints it, so what an operator reads is what the engine did.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from attrs import define, evolve, field, frozen
+
+from tenantcollect.catalog import Source
+from tenantcollect.collectors import Collector
+from tenantcollect.graph import Graph
+from tenantcollect.keys import Key
+from tenantcollect.locks import Holder
+from tenantcollect.planning import Plan, Terms, Upstream, plan, seen_by_dependents
+from tenantcollect.policy import Reason
+from tenantcollect.schedule import Entry, Hold
+from tenantcollect.state import KeyState
+from tenantcollect.windows import NOTHING
+
+__all__ = ["Capacity", "Decision", "Facts", "decide", "terms_of"]
+
+NEEDS_ACTION = frozenset(
+    {
+        Reason.PAUSED_BY_USER,
+        Reason.AUTH_FAILED,
+        Reason.CONFIG_INVALID,
+        Reason.BREAKER_OPEN,
+        Reason.DEPENDENCY_ERROR,
+        Reason.COLLECTOR_MISSING,
+        Reason.COLLECTOR_BROKEN,
+    }
+)
+MOVING = frozenset({Reason.RUNNABLE, Reason.UNATTENDED, Reason.RUNNING, Reason.AT_CAPACITY})
+UNATTENDED_AFTER = timedelta(hours=1)
+POLL_HELD = timedelta(hours=1)
+
+ACTIONS = {
+    Reason.AUTH_FAILED: "set working credentials: tenantcollect config set {t} {s} KEY=-  "
+    "(or, if they work again: tenantcollect resume {t} {s})",
+    Reason.CONFIG_INVALID: "correct the configuration: tenantcollect config set {t} {s} KEY=VALUE",
+    Reason.PAUSED_BY_USER: "tenantcollect resume {t} {s}",
+    Reason.BREAKER_OPEN: "find the cause in: tenantcollect history {t} {s} {c}; then: tenantcollect resume {t} {s} {c}",
+    Reason.DEPENDENCY_ERROR: "configure or install what provides the resource, or correct dependencies(); "
+    "see: tenantcollect plugins",
+    Reason.COLLECTOR_MISSING: "install the package that brings {s}.{c}, or: tenantcollect config unset {t} {s}",
+    Reason.COLLECTOR_BROKEN: "repair or upgrade the package of {s}.{c}; see: tenantcollect plugins",
+    Reason.NOT_CONFIGURED: "tenantcollect config set {t} {s} KEY=VALUE",
+    Reason.UNATTENDED: "run passes regularly: tenantcollect run (or work)",
+}
+
+
+@frozen(kw_only=True)
+class Decision:
+    """The one reason of a key. ``until`` is when it ends by itself; ``plan`` is there when planning was reached.
+
+    ``moving`` = it may still extend its coverage soon, so dependents wait for whole windows.
+    """
+
+    key: Key
+    reason: Reason
+    since: datetime | None = None
+    until: datetime | None = None
+    detail: str = ""
+    root_cause: str | None = None
+    root_reason: Reason | None = None
+    plan: Plan | None = None
+    moving: bool = False
+
+    @property
+    def runnable(self) -> bool:
+        """Whether a window may be claimed now."""
+        return self.reason in (Reason.RUNNABLE, Reason.UNATTENDED)
+
+    @property
+    def needs_action(self) -> bool:
+        """Whether nothing will happen until someone acts on this very key."""
+        return self.reason in NEEDS_ACTION
+
+    @property
+    def action(self) -> str | None:
+        """What to do, as a command; None = nothing, it ends by itself."""
+        text = ACTIONS.get(self.reason)
+        return text.format(t=self.key.tenant_id, s=self.key.data_source, c=self.key.script) if text else None
+
+
+@define(kw_only=True)
+class Facts:
+    """All that is known of one tenant at ``now``, read together; decisions are kept while it lives.
+
+    ``retry_now`` names keys whose interval is not waited for.
+    """
+
+    tenant_id: str
+    now: datetime
+    sources: Mapping[str, Source]
+    collectors: Mapping[str, Collector]
+    broken: Mapping[str, str] = field(factory=dict)
+    graph: Graph
+    states: Mapping[Key, KeyState] = field(factory=dict)
+    holds: Sequence[Hold] = ()
+    holders: Mapping[Key, Holder] = field(factory=dict)
+    entries: Mapping[Key, Entry] = field(factory=dict)
+    decisions: dict[Key, Decision] = field(factory=dict)
+
+    def key(self, collector: str) -> Key:
+        """The key of one of this tenant's collectors."""
+        data_source, _, script = collector.partition(".")
+        return Key(self.tenant_id, data_source, script)
+
+    def upstreams(self, key: Key) -> list[Key]:
+        """The keys this one directly depends on."""
+        return [self.key(name) for name in self.graph.upstreams.get(key.collector, ())]
+
+
+def terms_of(collector: Collector, source: Source | None) -> Terms:
+    """A collector's options with the tenant's own choices laid over them."""
+    options = collector.options
+    chosen = source.interval if source and source.interval is not None else options.interval
+    return Terms(
+        duration=collector.duration,
+        interval=chosen,
+        settle=options.settle,
+        snapshot=options.snapshot,
+        newest_first=bool(source and source.order == "newest_first"),
+    )
+
+
+def decide(facts: Facts, key: Key) -> Decision:
+    """Why ``key`` does or does not run at ``facts.now``; the same answer for the same facts, nothing raised."""
+    if key not in facts.decisions:
+        decision = _unusable(facts, key) or _held(facts, key) or _running(facts, key) or _planned(facts, key)
+        facts.decisions[key] = _with_root(decision)
+    return facts.decisions[key]
+
+
+def _with_root(decision: Decision) -> Decision:
+    quiet = (Reason.UP_TO_DATE, Reason.NOT_DUE, Reason.RUNNABLE, Reason.RUNNING, Reason.UNATTENDED)
+    if decision.root_cause or decision.reason in quiet:
+        return decision
+    text = f"{decision.key.collector}: {decision.reason.value}"
+    first_line = decision.detail.split("\n", 1)[0]
+    return evolve(
+        decision, root_cause=f"{text} ({first_line})" if first_line else text, root_reason=decision.reason
+    )
+
+
+def _unusable(facts: Facts, key: Key) -> Decision | None:
+    """What is wrong before any state is looked at: configuration, installation, dependencies."""
+    if key.data_source not in facts.sources:
+        return Decision(key=key, reason=Reason.NOT_CONFIGURED, detail=f"{key.data_source} is not configured")
+    if key.collector in facts.broken:
+        return Decision(key=key, reason=Reason.COLLECTOR_BROKEN, detail=facts.broken[key.collector])
+    if key.collector not in facts.collectors:
+        return Decision(key=key, reason=Reason.COLLECTOR_MISSING, detail=f"no package brings {key.collector}")
+    if key.collector in facts.graph.problems:
+        return Decision(key=key, reason=Reason.DEPENDENCY_ERROR, detail=facts.graph.problems[key.collector])
+    return None
+
+
+def _held(facts: Facts, key: Key) -> Decision | None:
+    """The hold that speaks: one that needs somebody before one that ends, the oldest first."""
+    revision = facts.sources[key.data_source].revision
+    speaking = [hold for hold in facts.holds if hold.applies_to(key) and in_force(hold, facts.now, revision)]
+    if not speaking:
+        return None
+    hold = min(speaking, key=lambda hold: (hold.until is not None, hold.since))
+    return Decision(key=key, reason=Reason(hold.reason), since=hold.since, until=hold.until, detail=hold.detail)
+
+
+def in_force(hold: Hold, now: datetime, revision: str) -> bool:
+    """Whether a stored hold still speaks: its time is not over, and the configuration is the one it is about."""
+    return (hold.until is None or hold.until > now) and hold.revision in (None, revision)
+
+
+def _running(facts: Facts, key: Key) -> Decision | None:
+    holder = facts.holders.get(key)
+    if holder is None:
+        return None
+    return Decision(
+        key=key,
+        reason=Reason.RUNNING,
+        since=holder.acquired_at,
+        until=holder.expires_at,
+        detail=f"held by {holder.owner}",
+        moving=True,
+    )
+
+
+def _planned(facts: Facts, key: Key) -> Decision:
+    state = facts.states.get(key)
+    if state is None:
+        return Decision(key=key, reason=Reason.NOT_DUE, detail="its row is made by the next pass", moving=True)
+    if state.coverage is None:
+        return Decision(
+            key=key,
+            reason=Reason.CONFIG_INVALID,
+            detail=f"{state.problem or 'The stored coverage cannot be trusted.'} "
+            f"tenantcollect replay {key.tenant_id} {key.data_source} {key.script}",
+        )
+    if state.retry_at and state.retry_at > facts.now:
+        return Decision(
+            key=key,
+            reason=Reason.BACKOFF,
+            since=state.completed_at,
+            until=state.retry_at,
+            detail=state.error or "the collector asked to be run later",
+        )
+    return _from_plan(facts, key, state, _plan(facts, key, state))
+
+
+def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
+    collector = facts.collectors[key.collector]
+    return plan(
+        history_start=state.history_start,
+        coverage=state.coverage or NOTHING,
+        terms=terms_of(collector, facts.sources.get(key.data_source)),
+        now=facts.now,
+        upstreams=tuple(upstream_of(facts, upstream) for upstream in facts.upstreams(key)),
+        window_limit=state.window_limit,
+        unfinished=state.resume.window if state.resume else None,
+        at_most=at_most,
+    )
+
+
+def upstream_of(facts: Facts, key: Key) -> Upstream:
+    """``key`` as its dependents see it: its coverage, and whether it may still move."""
+    state, collector = facts.states.get(key), facts.collectors.get(key.collector)
+    if state is None or collector is None:
+        return Upstream(coverage=NOTHING, moving=decide(facts, key).moving)
+    terms = terms_of(collector, facts.sources.get(key.data_source))
+    return Upstream(
+        coverage=seen_by_dependents(state.coverage or NOTHING, terms), moving=decide(facts, key).moving
+    )
+
+
+def _from_plan(facts: Facts, key: Key, state: KeyState, found: Plan) -> Decision:
+    if found.ready:
+        due = facts.entries.get(key)
+        late = due and due.next_due_at and facts.now - due.next_due_at > UNATTENDED_AFTER
+        reason = Reason.UNATTENDED if late else Reason.RUNNABLE
+        return Decision(
+            key=key, reason=reason, since=due.next_due_at if due else None, plan=found, moving=True
+        )
+    if found.blocked:
+        return _waiting(facts, key, found)
+    if found.due_at:
+        return Decision(key=key, reason=Reason.NOT_DUE, since=state.completed_at, until=found.due_at, plan=found)
+    terms = terms_of(facts.collectors[key.collector], facts.sources.get(key.data_source))
+    due_at = (state.coverage.end if state.coverage else None) or facts.now
+    return Decision(key=key, reason=Reason.UP_TO_DATE, until=due_at + terms.settle + terms.interval, plan=found)
+
+
+def _waiting(facts: Facts, key: Key, found: Plan) -> Decision:
+    """Waiting for upstreams: the root cause is that of the first one which does not cover what is asked for."""
+    upstreams = [(up, decide(facts, up)) for up in facts.upstreams(key)]
+    lagging = [(up, d) for up, d in upstreams if found.blocked - upstream_of(facts, up).coverage] or upstreams
+    stuck = sorted(lagging, key=lambda pair: pair[1].moving)[0]
+    upstream, decision = stuck
+    return Decision(
+        key=key,
+        reason=Reason.WAITING_FOR_UPSTREAM,
+        since=found.blocked.pieces[0].start,
+        until=decision.until,
+        detail=f"waits until {upstream.collector} covers {found.blocked.pieces[0]}",
+        root_cause=decision.root_cause or f"{upstream.collector}: {decision.reason.value}",
+        root_reason=decision.root_reason or decision.reason,
+        plan=found,
+        moving=any(d.moving for _, d in lagging),
+    )
+
+
+def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetime | None:
+    """When a key that cannot run now is to be looked at again; None = parked until something changes."""
+    if decision.reason is Reason.WAITING_FOR_UPSTREAM:
+        held = decision.root_reason in NEEDS_ACTION
+        return max(now + interval, decision.until or now) if not held else now + POLL_HELD
+    return decision.until if decision.until and decision.until > now else None
+
+
+@define
+class Capacity:
+    """How many keys may run at once: of one tenant at most half the slots, so that no tenant takes them all;
+    of one tenant's data source as many as the collector allows (G4)."""
+
+    slots: int
+    _running: set[Key] = field(factory=set)
+
+    @property
+    def free(self) -> int:
+        """How many more keys may be started."""
+        return max(0, self.slots - len(self._running))
+
+    def admit(self, key: Key, per_source: int) -> bool:
+        """Take a slot for ``key`` if its tenant and data source have one left."""
+        mine = [other for other in self._running if other.tenant_id == key.tenant_id]
+        same_source = sum(other.data_source == key.data_source for other in mine)
+        if not self.free or len(mine) >= max(1, (self.slots + 1) // 2) or same_source >= per_source:
+            return False
+        self._running.add(key)
+        return True
+
+    def leave(self, keys: Iterable[Key]) -> None:
+        """Give the slots of ``keys`` back."""
+        self._running.difference_update(keys)
