@@ -4,9 +4,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from attrs import frozen
+from attrs import converters, field, frozen
 
 from tenantcollect.keys import Key, Selection
+from tenantcollect.secrets import storable
+from tenantcollect.windows import utc
 
 __all__ = ["Entry", "Hold", "Holds", "Schedule"]
 
@@ -23,9 +25,9 @@ class Hold:
     data_source: str
     script: str | None = None
     reason: str
-    since: datetime
-    until: datetime | None = None
-    detail: str = ""
+    since: datetime = field(converter=utc)
+    until: datetime | None = field(default=None, converter=converters.optional(utc))
+    detail: str = field(default="", converter=storable)
     revision: str | None = None
 
     def applies_to(self, key: Key) -> bool:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import field, frozen
+from attrs import converters, field, frozen
 
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Holds, Schedule
-from tenantcollect.windows import NOTHING, Window, WindowSet
+from tenantcollect.secrets import storable
+from tenantcollect.windows import NOTHING, Window, WindowSet, utc
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -39,6 +40,10 @@ JSON = Any
 """A value that ``json.dumps`` takes."""
 
 
+def _storable(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(storable(text) for text in texts)
+
+
 class Status(StrEnum):
     """The ADR's status of a key (PENDING, COMPLETED, FAILED) and of an attempt (the last four)."""
 
@@ -54,7 +59,7 @@ class NewKey:
     """A key to be made, if it is not there: its history start (UTC) never moves again but by backfill."""
 
     key: Key
-    history_start: datetime
+    history_start: datetime = field(converter=utc)
 
 
 @frozen(kw_only=True)
@@ -131,42 +136,51 @@ class Seal:
 
     ``window`` is the part that is sealed. ``next_window`` is opened by the same commit under the same claim.
     ``cursor`` None keeps the stored cursor; otherwise a one-element tuple with the new value.
+    ``last_record_at`` None keeps the stored one.
     """
 
     window: Window
     coverage: WindowSet
-    last_fetched_data_date: datetime | None
+    last_fetched_data_date: datetime | None = field(converter=converters.optional(utc))
     cursor: tuple[JSON] | None = None
     window_limit: timedelta | None = None
     records: int | None = None
-    warnings: tuple[str, ...] = ()
-    last_record_at: datetime | None = None
+    warnings: tuple[str, ...] = field(default=(), converter=_storable)
+    last_record_at: datetime | None = field(default=None, converter=converters.optional(utc))
     next_window_id: str | None = None
     next_window: Window | None = None
 
 
 @frozen(kw_only=True)
 class Failure:
-    """What is stored of an attempt that did not seal. ``failed`` False leaves the key's status as it was."""
+    """What is stored of an attempt that did not seal. ``failed`` False leaves the key's status as it was.
+
+    Texts are made storable here, so that no backend can meet a NUL, a surrogate or five megabytes.
+    """
 
     reason: str
-    error: str
+    error: str = field(converter=storable)
     failed: bool = True
     failures: int = 0
-    first_failure_at: datetime | None = None
-    retry_at: datetime | None = None
+    first_failure_at: datetime | None = field(default=None, converter=converters.optional(utc))
+    retry_at: datetime | None = field(default=None, converter=converters.optional(utc))
     window_limit: timedelta | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), converter=_storable)
 
 
 @frozen(kw_only=True)
 class Revision:
-    """What a command changes in a key (backfill, replay, erase, pause); it raises the fence and drops the resume
-    point. None leaves a part as it is."""
+    """What a command changes in a key (backfill, replay, erase, pause).
 
-    history_start: datetime | None = None
+    It raises the fence, moves ``window_seq`` on (a plan made before cannot be opened any more: its seal would
+    write the old coverage back) and drops the resume point. None leaves a part as it is, but for
+    ``last_fetched_data_date``, which goes with ``coverage``. ``forget`` makes the key as new: cursor,
+    failures, error and last record go, and it is PENDING. ``replayed`` leaves a REPLAYED history row.
+    """
+
+    history_start: datetime | None = field(default=None, converter=converters.optional(utc))
     coverage: WindowSet | None = None
-    last_fetched_data_date: datetime | None = None
+    last_fetched_data_date: datetime | None = field(default=None, converter=converters.optional(utc))
     forget: bool = False
     replayed: Window | None = None
 
@@ -216,7 +230,10 @@ class WindowTransaction(Protocol):
         ...
 
     def checkpoint(self, resume: Resume) -> Claim:
-        """Commit rows and the resume point, not the coverage. Raises as :meth:`seal`."""
+        """Commit rows and the resume point, not the coverage; the claim to go on with.
+
+        It moves ``window_seq`` on, so that one whose reply was lost is not made twice. Raises as :meth:`seal`.
+        """
         ...
 
     def abandon(self) -> None:
