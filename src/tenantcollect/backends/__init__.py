@@ -1,0 +1,1 @@
+"""Implementations of the contracts, by technology (floor: above the contracts)."""

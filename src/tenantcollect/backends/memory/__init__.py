@@ -1,0 +1,44 @@
+"""State, leases and catalog in dicts under one lock: for tests and for trying things out (floor: backends).
+
+It keeps every promise of the contracts but durability and ``db``: a window here can write no rows.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from tenantcollect.backends.memory.catalog import MemoryCatalog
+from tenantcollect.backends.memory.locks import MemoryLocks
+from tenantcollect.backends.memory.schedule import MemoryHolds, MemorySchedule
+from tenantcollect.backends.memory.state import MemoryState
+from tenantcollect.backends.memory.tables import Store
+from tenantcollect.state import Schema
+
+__all__ = ["MemoryBackend"]
+
+
+def _go_on(_: str) -> None:
+    """No crash."""
+
+
+class MemoryBackend:
+    """Everything an orchestrator stores, in one process.
+
+    ``clock`` times leases and state (aware UTC). ``crash`` is told when the points ``after_open``,
+    ``before_commit`` and ``after_commit`` are reached; what it raises simulates a crash there.
+    """
+
+    schema: Schema | None = None
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        crash: Callable[[str], object] | None = None,
+    ) -> None:
+        store = Store(clock or (lambda: datetime.now(UTC)), crash or _go_on)
+        self.locks = MemoryLocks(store)
+        self.state = MemoryState(store, MemorySchedule(store), MemoryHolds(store))
+        self.catalog = MemoryCatalog(store)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
