@@ -101,9 +101,7 @@ def react(
             return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=error.until(now))
         case AuthenticationError():
             return Reaction(reason=Reason.AUTH_FAILED, record=_one_more(record, now), hold=True)
-        case PluginError():
-            return Reaction(reason=Reason.COLLECTOR_BROKEN, record=_one_more(record, now), hold=True)
-        case ConfigurationError():
+        case ConfigurationError() if not isinstance(error, PluginError):
             return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
         case Overloaded() | TransactionConflict():
             return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=now + first_delay)
@@ -115,7 +113,8 @@ def react(
     if _breaks(worse, now):
         return Reaction(reason=Reason.BREAKER_OPEN, record=worse, retry_at=now + PROBE_EVERY, hold=True)
     delay = backoff(worse.failures, first_delay, rng or random.Random())
-    return Reaction(reason=Reason.BACKOFF, record=worse, retry_at=now + delay)
+    reason = Reason.COLLECTOR_BROKEN if isinstance(error, PluginError) else Reason.BACKOFF
+    return Reaction(reason=reason, record=worse, retry_at=now + delay)
 
 
 def backoff(failures: int, first_delay: timedelta, rng: random.Random) -> timedelta:

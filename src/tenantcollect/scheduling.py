@@ -18,9 +18,9 @@ from tenantcollect.planning import Plan, Terms, Upstream, plan, seen_by_dependen
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
-from tenantcollect.windows import NOTHING
+from tenantcollect.windows import NOTHING, Window
 
-__all__ = ["Capacity", "Decision", "Facts", "decide", "terms_of"]
+__all__ = ["Capacity", "Decision", "Facts", "decide", "in_force", "next_look", "next_window", "terms_of"]
 
 NEEDS_ACTION = frozenset(
     {
@@ -78,6 +78,12 @@ class Decision:
     def needs_action(self) -> bool:
         """Whether nothing will happen until someone acts on this very key."""
         return self.reason in NEEDS_ACTION
+
+    @property
+    def blocks(self) -> bool:
+        """Whether somebody must act before this key goes on: a pause that a user wanted is none."""
+        roots = NEEDS_ACTION - {Reason.PAUSED_BY_USER}
+        return self.reason in roots or self.root_reason in roots
 
     @property
     def action(self) -> str | None:
@@ -203,7 +209,7 @@ def _planned(facts: Facts, key: Key) -> Decision:
     if state.retry_at and state.retry_at > facts.now:
         return Decision(
             key=key,
-            reason=Reason.BACKOFF,
+            reason=Reason.COLLECTOR_BROKEN if state.reason == Reason.COLLECTOR_BROKEN else Reason.BACKOFF,
             since=state.completed_at,
             until=state.retry_at,
             detail=state.error or "the collector asked to be run later",
@@ -223,6 +229,12 @@ def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
         unfinished=state.resume.window if state.resume else None,
         at_most=at_most,
     )
+
+
+def next_window(facts: Facts, key: Key, state: KeyState) -> Window | None:
+    """The window that follows under the same claim, with ``state`` as it is after the seal (G5)."""
+    ready = _plan(facts, key, state).ready
+    return ready[0] if ready else None
 
 
 def upstream_of(facts: Facts, key: Key) -> Upstream:

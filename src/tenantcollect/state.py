@@ -221,6 +221,11 @@ class WindowTransaction(Protocol):
         """The rows of a select, by a short read-only transaction of its own."""
         ...
 
+    def translate(self, error: BaseException) -> BaseException:
+        """What an error of the collector's own SQL means, where it is the database's fault or the framework's
+        transaction was ended (PROTOCOL 5); any other error as it is."""
+        ...
+
     def seal(self, seal: Seal) -> Claim | None:
         """Commit rows, coverage, cursor and history at once; the claim of the next window, if one was named.
 

@@ -1,0 +1,249 @@
+"""Answers for people: plan, status, history and explain, from the same decision the engine acts on (floor: passes; G7)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+from attrs import define, evolve
+
+from tenantcollect.catalog import Source
+from tenantcollect.errors import AuthenticationError, ConfigurationError, PluginError
+from tenantcollect.keys import Key, Selection
+from tenantcollect.planning import Plan, Upstream, plan
+from tenantcollect.policy import Reason
+from tenantcollect.registry import Registry
+from tenantcollect.reports import AttemptRow, CheckRow, ExplainRow, PlanRow, StatusRow
+from tenantcollect.scheduling import Decision, Facts, decide, terms_of
+from tenantcollect.secrets import Masker
+from tenantcollect.state import HistoryRow, KeyState, State
+from tenantcollect.survey import Survey
+from tenantcollect.windows import NOTHING, WindowSet
+from tenantcollect.worker import Resolved, error_text
+
+__all__ = ["Inspection", "checked"]
+
+WINDOWS_SHOWN = 1000
+STALE_INTERVALS = 3
+WAITING = frozenset({Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.AT_CAPACITY})
+Range = tuple[datetime, datetime]
+
+
+@define
+class Inspection:
+    """Reads the state of a selection; every method streams frozen rows, those of the stalest keys first."""
+
+    survey: Survey
+    state: State
+
+    def status(self, selection: Selection, now: datetime) -> Iterator[StatusRow]:
+        """Where each key stands."""
+        rows = [self._status(facts, key) for facts, key in self._keys(selection, now)]
+        return iter(sorted(rows, key=lambda row: (row.fresh_until is not None, row.fresh_until, row.tenant_id)))
+
+    def explain(self, selection: Selection, now: datetime) -> Iterator[ExplainRow]:
+        """The one reason of each key, those in need of somebody first."""
+        decisions = [decide(facts, key) for facts, key in self._keys(selection, now)]
+        for decision in sorted(decisions, key=lambda d: (not d.needs_action, not d.blocks, d.key)):
+            yield _explained(decision)
+
+    def plan(self, selection: Selection, now: datetime) -> Iterator[PlanRow]:
+        """What is still to be collected for each key, as if every upstream that can move had arrived."""
+        for facts, key in self._keys(selection, now):
+            yield _planned(facts, key)
+
+    def history(self, selection: Selection, limit: int, before: datetime | None) -> Iterator[AttemptRow]:
+        """Attempts, newest first."""
+        return map(_attempt, self.state.history(selection, limit=limit, before=before))
+
+    def _keys(self, selection: Selection, now: datetime) -> Iterator[tuple[Facts, Key]]:
+        for tenant_ids in self.survey.tenants(selection):
+            for facts in self.survey.facts(tenant_ids, now).values():
+                known = set(facts.states) | {facts.key(name) for name in (*facts.collectors, *facts.broken)}
+                yield from ((facts, key) for key in sorted(known) if selection.matches(key))
+
+    def _status(self, facts: Facts, key: Key) -> StatusRow:
+        decision, state = decide(facts, key), facts.states.get(key)
+        row = StatusRow(
+            tenant_id=key.tenant_id,
+            data_source=key.data_source,
+            script=key.script,
+            status=_status_word(decision, state),
+            reason=decision.reason.value,
+            detail=decision.detail or None,
+            action=decision.action,
+            root_cause=decision.root_cause,
+        )
+        return row if state is None else self._with_state(row, facts, state)
+
+    def _with_state(self, row: StatusRow, facts: Facts, state: KeyState) -> StatusRow:
+        coverage = state.coverage or NOTHING
+        whole = _todo(facts, state.key, state, WINDOWS_SHOWN)
+        entry = facts.entries.get(state.key)
+        collector = facts.collectors.get(state.key.collector)
+        lag = (whole.horizon - coverage.end).total_seconds() if coverage.end else None
+        latest = next(self.state.history(Selection(*_texts(state.key)), limit=1), None) if state.completed_at else None
+        interval = terms_of(collector, facts.sources.get(state.key.data_source)).interval if collector else None
+        return evolve(
+            row,
+            last_fetched_data_date=state.last_fetched_data_date,
+            fresh_until=coverage.end,
+            lag=lag,
+            history_start=state.history_start,
+            coverage=_ranges(coverage),
+            holes=_ranges(_holes(state, coverage)),
+            windows_left=len(whole.ready),
+            failures=state.failures,
+            error=state.error,
+            started_at=state.started_at,
+            completed_at=state.completed_at,
+            next_due_at=entry.next_due_at if entry else None,
+            last_record_at=state.last_record_at,
+            warnings=latest.warnings if latest else (),
+            progress=entry.progress if entry and row.status == "RUNNING" else None,
+            stale=_stale(facts.now, state, coverage, interval),
+        )
+
+
+def _texts(key: Key) -> tuple[str, str, str]:
+    return key.tenant_id, key.data_source, key.script
+
+
+def _ranges(windows: WindowSet | Iterable[object]) -> tuple[Range, ...]:
+    return tuple((window.start, window.end) for window in windows)  # type: ignore[attr-defined]
+
+
+def _holes(state: KeyState, coverage: WindowSet) -> WindowSet:
+    """What is missing below the newest covered instant."""
+    return WindowSet.between(state.history_start, coverage.end) - coverage if coverage.end else NOTHING
+
+
+def _stale(now: datetime, state: KeyState, coverage: WindowSet, interval: timedelta | None) -> bool:
+    """Whether the key is further behind than three of its intervals, and at least an hour."""
+    if interval is None:
+        return True
+    fresh = coverage.end or state.history_start
+    return now - fresh > max(interval * STALE_INTERVALS, timedelta(hours=1))
+
+
+def _status_word(decision: Decision, state: KeyState | None) -> str:
+    if decision.reason is Reason.RUNNING:
+        return "RUNNING"
+    if decision.needs_action or decision.reason in (Reason.NOT_CONFIGURED, Reason.ERASED):
+        return "HELD"
+    if decision.reason in WAITING:
+        return "WAITING"
+    return state.status.value if state else "PENDING"
+
+
+def _todo(facts: Facts, key: Key, state: KeyState, at_most: int) -> Plan:
+    """The plan of a key as if every upstream that can move had already covered all it is going to."""
+    collector = facts.collectors.get(key.collector)
+    if collector is None or key.data_source not in facts.sources:
+        return Plan(horizon=facts.now)
+    upstreams = tuple(
+        Upstream(coverage=WindowSet.between(state.history_start, facts.now))
+        for up in facts.upstreams(key)
+        if not decide(facts, up).blocks
+    )
+    stuck = tuple(
+        Upstream(coverage=facts.states[up].coverage or NOTHING if up in facts.states else NOTHING)
+        for up in facts.upstreams(key)
+        if decide(facts, up).blocks
+    )
+    return plan(
+        history_start=state.history_start,
+        coverage=state.coverage or NOTHING,
+        terms=terms_of(collector, facts.sources[key.data_source]),
+        now=facts.now,
+        upstreams=upstreams + stuck,
+        window_limit=state.window_limit,
+        unfinished=None,
+        at_most=at_most,
+    )
+
+
+def _planned(facts: Facts, key: Key) -> PlanRow:
+    state, decision = facts.states.get(key), decide(facts, key)
+    row = PlanRow(
+        tenant_id=key.tenant_id,
+        data_source=key.data_source,
+        script=key.script,
+        reason=decision.reason.value,
+        upstreams=tuple(up.collector for up in facts.upstreams(key)),
+    )
+    if state is None:
+        return row
+    found = _todo(facts, key, state, 100_000)
+    return evolve(
+        row,
+        history_start=state.history_start,
+        horizon=found.horizon,
+        windows_left=len(found.ready),
+        windows=_ranges(islice(found.ready, WINDOWS_SHOWN)),
+    )
+
+
+def _explained(decision: Decision) -> ExplainRow:
+    return ExplainRow(
+        tenant_id=decision.key.tenant_id,
+        data_source=decision.key.data_source,
+        script=decision.key.script,
+        reason=decision.reason.value,
+        since=decision.since,
+        until=decision.until,
+        detail=decision.detail,
+        action=decision.action,
+        root_cause=decision.root_cause,
+    )
+
+
+def _attempt(row: HistoryRow) -> AttemptRow:
+    return AttemptRow(
+        window_id=row.window_id,
+        tenant_id=row.key.tenant_id,
+        data_source=row.key.data_source,
+        script=row.key.script,
+        window_seq=row.window_seq,
+        fence=row.fence,
+        worker=row.worker,
+        attempt=row.attempt,
+        window_start=row.window.start,
+        window_end=row.window.end,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        status=row.status.value,
+        reason=row.reason,
+        records=row.records,
+        warnings=row.warnings,
+        error=row.error,
+    )
+
+
+def checked(source: Source, registry: Registry, resolve: Callable[[str, str], Resolved]) -> CheckRow:
+    """Validate one data source's configuration and ask its ``check`` hook; what is wrong is in the row."""
+    row = CheckRow(tenant_id=source.tenant_id, data_source=source.data_source, ok=True)
+    masker = Masker()
+    try:
+        resolved = resolve(source.tenant_id, source.data_source)
+        masker = resolved.masker
+        check = registry.source(source.data_source).check
+        if check is None:
+            return evolve(row, detail="the configuration is valid; this data source has no check of its own")
+        found = check(env=dict(resolved.env), config=resolved.config, tenant_id=source.tenant_id)
+        return evolve(row, detail=masker.storable(str(found)) if found is not None else "ok")
+    except Exception as error:  # noqa: BLE001 - whatever a collector raises is the answer
+        reason = _check_reason(error)
+        key = Key(source.tenant_id, source.data_source, "check")
+        action = Decision(key=key, reason=reason).action
+        return evolve(row, ok=False, detail=masker.storable(error_text(error)), reason=reason.value, action=action)
+
+
+def _check_reason(error: Exception) -> Reason:
+    match error:
+        case PluginError():
+            return Reason.COLLECTOR_BROKEN
+        case ConfigurationError():
+            return Reason.CONFIG_INVALID
+        case AuthenticationError():
+            return Reason.AUTH_FAILED
+    return Reason.BACKOFF

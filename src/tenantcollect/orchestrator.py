@@ -1,0 +1,338 @@
+"""The orchestrator: what a host embeds and calls (floor: orchestrator). It wires; the rooms below do the work."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from tenantcollect.catalog import Catalog, ConfigValue, EditableCatalog, Order, Source, checked_env
+from tenantcollect.collectors import checked_duration
+from tenantcollect.errors import ConfigurationError, StorageError
+from tenantcollect.events import Event, Events, PassFinished, PassStarted
+from tenantcollect.inspection import Inspection, checked
+from tenantcollect.keys import Selection, checked_name, checked_tenant
+from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
+from tenantcollect.passes import Engine, Limits, Pass
+from tenantcollect.policy import FIRST_DELAY
+from tenantcollect.registry import Registry
+from tenantcollect.reports import AttemptRow, CheckRow, CollectorRow, ExplainRow, PassReport, PlanRow, StatusRow
+from tenantcollect.secrets import MASK, Masker
+from tenantcollect.state import Schema, State
+from tenantcollect.survey import Survey, new_keys
+from tenantcollect.windows import utc
+from tenantcollect.worker import DaemonThreads, Heartbeat, Resolved, Worker
+
+__all__ = ["Orchestrator"]
+
+logger = logging.getLogger("tenantcollect")
+
+Names = str | Iterable[str] | None
+ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
+
+
+class Orchestrator:
+    """Collects the data sources of every tenant; safe to run in any number of processes at once (G3).
+
+    Usually made by :func:`tenantcollect.connect`. ``clock`` moves planning and due times, leases always follow
+    the lock backend's own. ``resolve_env(tenant_id, data_source, stored)`` runs where a window runs, and its
+    result is never stored. It never configures logging, never touches signals, and closes only what it made
+    (G10). Every method that takes ``tenant_id``, ``data_source`` and ``script`` takes one text, several, or None
+    for all.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        locks: Locks,
+        catalog: Catalog,
+        collectors: Mapping[str, object] | None = None,
+        extensions: Iterable[object] = (),
+        clock: Callable[[], datetime] | None = None,
+        resolve_env: ResolveEnv | None = None,
+        executor: Executor | None = None,
+        concurrency: int = 4,
+        lease_ttl: timedelta = DEFAULT_TTL,
+        retry_delay: timedelta = FIRST_DELAY,
+        window_timeout: timedelta | None = None,
+        grace: timedelta = timedelta(seconds=30),
+        schema: Schema | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        if not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
+            raise ConfigurationError(f"concurrency must be a whole number from 1 to 1000, not {concurrency!r}")
+        self.state, self.locks, self.catalog = state, locks, catalog
+        self.schema = schema
+        self.registry = Registry(collectors, tuple(extensions))
+        self._events = Events()
+        self._clock = clock or state.now
+        self._resolve_env = resolve_env
+        self._on_close = on_close
+        self._survey = Survey(catalog, self.registry, state, locks)
+        self._inspection = Inspection(self._survey, state)
+        self._stops: set[threading.Event] = set()
+        self._synced: object = None
+        self._engine = Engine(
+            state=state,
+            locks=locks,
+            survey=self._survey,
+            worker=Worker(
+                state=state,
+                locks=locks,
+                resolve=self._resolved,
+                dependents=self._survey.dependents,
+                emit=self._events.emit,
+                clock=self.now,
+                retry_delay=retry_delay,
+                window_timeout=window_timeout,
+            ),
+            executor=executor or DaemonThreads(),
+            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+            lease_ttl=checked_ttl(lease_ttl),
+            grace=grace,
+            concurrency=concurrency,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what this orchestrator made itself; a host's engine, executor and session are left alone."""
+        self.stop()
+        if self._on_close is not None:
+            self._on_close()
+
+    def stop(self) -> None:
+        """Claim nothing more; running passes end after their open windows, or after ``grace``. From any thread."""
+        for stop in tuple(self._stops):
+            stop.set()
+
+    def now(self) -> datetime:
+        """The time that planning uses (UTC): the injected clock's, else the database's."""
+        return utc(self._clock(), "clock()")
+
+    def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
+        """Call ``subscriber`` with every event (``tenantcollect.events``); returns the way to unsubscribe."""
+        return self._events.subscribe(subscriber)
+
+    def upgrade(self) -> None:
+        """Bring our tables to the newest revision and create the collectors' own that are missing; alter none."""
+        self.registry.load(self.registry.data_sources())
+        sources = [self.registry.source(name) for name in self.registry.data_sources() if self.registry.sound(name)]
+        if self.schema is not None:
+            self.schema.upgrade([source.tables for source in sources if source.tables is not None])
+
+    # --- a pass ------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        tenant_id: Names = None,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        max_windows: int | None = None,
+        max_duration: float | timedelta | None = None,
+    ) -> PassReport:
+        """One pass: sweep over all that is due until nothing is runnable; ``max_duration`` in seconds.
+
+        A collector's failure is in the report, not raised. Raises :class:`SchemaNotCurrent` and
+        :class:`DatabaseUnavailable` when the pass could not begin.
+        """
+        seconds = max_duration.total_seconds() if isinstance(max_duration, timedelta) else max_duration
+        selection, now = Selection(tenant_id, data_source, script), self.now()
+        self._events.emit(PassStarted(at=now))
+        stop = threading.Event()
+        self._stops.add(stop)
+        try:
+            with Heartbeat(self.locks, self.state.schedule, self._engine.lease_ttl) as heartbeat:
+                this = Pass(
+                    engine=self._engine,
+                    selection=selection,
+                    now=now,
+                    limits=Limits(max_windows, seconds),
+                    stop=stop,
+                    heartbeat=heartbeat,
+                )
+                self._sync(this)
+                down = this.sweep()
+        finally:
+            self._stops.discard(stop)
+        completed_at = self._completed_at(now)
+        report = this.tally.report(now, completed_at, str(down) if down else None)
+        self._events.emit(
+            PassFinished(at=completed_at, completed=report.windows.completed, failed=report.windows.failed)
+        )
+        return report
+
+    def _sync(self, this: Pass) -> None:
+        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more."""
+        seen = (self.catalog.version(), self.registry.fingerprint(), this.selection.tenant_ids)
+        if seen != self._synced:
+            this.sync()
+            self._synced = seen
+
+    def _completed_at(self, started_at: datetime) -> datetime:
+        try:
+            return max(self.now(), started_at)
+        except StorageError:
+            return started_at
+
+    def _resolved(self, tenant_id: str, data_source: str) -> Resolved:
+        """The env of one tenant's data source, validated, with the masker of what is secret in it."""
+        stored = self._values(tenant_id, data_source)
+        env = {value.key: value.value for value in stored}
+        if self._resolve_env is not None:
+            found = checked_env(dict(self._resolve_env(tenant_id, data_source, dict(env))))
+            env = {key: value for key, value in found.items() if value is not None}
+        secret = self.registry.secret_keys(data_source, env) | {value.key for value in stored if value.is_secret}
+        masker = Masker.of(env[key] for key in secret if key in env)
+        return Resolved(env=env, config=self.registry.validate(data_source, env), masker=masker)
+
+    def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
+        if isinstance(self.catalog, EditableCatalog):
+            return self.catalog.values(tenant_id, data_source)
+        env = self.catalog.env(tenant_id, data_source)
+        return [ConfigValue(key=key, value=value, is_secret=False) for key, value in env.items()]
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def status(
+        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+    ) -> Iterator[StatusRow]:
+        """Where each key stands, stalest first."""
+        return _first(self._inspection.status(Selection(tenant_id, data_source, script), self.now()), limit)
+
+    def explain(
+        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+    ) -> Iterator[ExplainRow]:
+        """Why each key does or does not run, with the root cause and what to do (G7)."""
+        return _first(self._inspection.explain(Selection(tenant_id, data_source, script), self.now()), limit)
+
+    def plan(
+        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+    ) -> Iterator[PlanRow]:
+        """What is still to be collected for each key."""
+        return _first(self._inspection.plan(Selection(tenant_id, data_source, script), self.now()), limit)
+
+    def history(
+        self,
+        tenant_id: Names = None,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        limit: int = 50,
+        before: datetime | None = None,
+    ) -> Iterator[AttemptRow]:
+        """Every attempt, newest first (G8)."""
+        return self._inspection.history(Selection(tenant_id, data_source, script), limit, before)
+
+    def plugins(self) -> list[CollectorRow]:
+        """Every collector that was found, with why those that failed to load did."""
+        return self.registry.rows()
+
+    def check(self, tenant_id: Names = None, data_source: Names = None) -> Iterator[CheckRow]:
+        """Validate the configuration of each selected data source and ask its ``check`` hook."""
+        chosen = Selection(None, data_source).data_sources
+        for source in self.configured(tenant_id):
+            if chosen is None or source.data_source in chosen:
+                yield checked(source, self.registry, self._resolved)
+
+    # --- configuration -----------------------------------------------------------------------------------------
+
+    def configured(self, tenant_id: Names = None) -> Iterator[Source]:
+        """The configured data sources."""
+        return iter(self.catalog.sources(Selection(tenant_id).tenant_ids))
+
+    def configure(
+        self,
+        tenant_id: str,
+        data_source: str,
+        env: Mapping[str, str | None],
+        *,
+        secrets: Iterable[str] = (),
+        since: datetime | None = None,
+        interval: timedelta | None = None,
+        order: Order | None = None,
+        connection: Any = None,
+    ) -> None:
+        """Merge ``env`` (None removes a key) into the tenant's data source, after validating the whole.
+
+        Keys the collector does not declare are secret. ``since`` (aware) is where the history of keys made from
+        now on begins. ``connection`` joins the host's own transaction. Raises :class:`ConfigurationError`,
+        whose ``fields`` name what is wrong, never a value; nothing is then stored.
+        """
+        tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
+        catalog = self._editable()
+        changes = checked_env(dict(env))
+        settings = _checked_settings(since, interval, order)
+        known = {value.key: value for value in catalog.values(tenant_id, data_source)}
+        merged = {key: value.value for key, value in known.items()} | changes
+        whole = {key: value for key, value in merged.items() if value is not None}
+        self._validated(data_source, whole)
+        secret = self.registry.secret_keys(data_source, whole) | set(secrets)
+        secret |= {key for key, value in known.items() if value.is_secret and key not in changes}
+        values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
+        values += [known[k] for k in set(secrets) & set(known) - set(changes)]
+        removed = [key for key, value in changes.items() if value is None]
+        catalog.write(tenant_id, data_source, values, removed, settings=settings, connection=connection)
+        if connection is None:
+            now = self.now()
+            self.state.ensure(new_keys(self._survey.facts([tenant_id], now)[tenant_id]), due_at=now)
+
+    def _validated(self, data_source: str, env: Mapping[str, str]) -> None:
+        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now."""
+        self.registry.require(data_source)
+        try:
+            self.registry.validate(data_source, env)
+        except ConfigurationError as error:
+            if self._resolve_env is None or any(key in env for key in error.fields) or not error.fields:
+                raise
+
+    def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
+        """The stored env, secret values as ``***``."""
+        tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
+        values = self._values(tenant_id, data_source)
+        secret = self.registry.secret_keys(data_source, [value.key for value in values])
+        return {v.key: MASK if v.is_secret or v.key in secret else v.value for v in values}
+
+    def config_schema(self, data_source: str) -> dict[str, Any]:
+        """The JSON Schema of the env of ``data_source``, for rendering a form."""
+        return self.registry.config_schema(checked_name(data_source, "data_source"))
+
+    def disconnect(self, tenant_id: str, data_source: str) -> None:
+        """Forget the configuration; the tenant's rows, state and history stay."""
+        self._editable().remove(checked_tenant(tenant_id), checked_name(data_source, "data_source"))
+
+    def _editable(self) -> EditableCatalog:
+        if not isinstance(self.catalog, EditableCatalog):
+            raise ConfigurationError("This catalog belongs to the host and cannot be written; configure it there.")
+        return self.catalog
+
+
+def _first(rows: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    return rows if limit is None else (row for _, row in zip(range(limit), rows, strict=False))
+
+
+def _checked_settings(since: datetime | None, interval: timedelta | None, order: str | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if since is not None:
+        settings["since"] = utc(since, "since")
+    if interval is not None:
+        try:
+            settings["interval"] = checked_duration(interval, "interval", most=timedelta(days=366))
+        except ValueError as error:
+            raise ConfigurationError(str(error), fields={"interval": str(error)}) from None
+    if order is not None:
+        if order not in ("oldest_first", "newest_first"):
+            raise ConfigurationError(f"order must be oldest_first or newest_first, not {ascii(order)[:40]}")
+        settings["order"] = order
+    return settings

@@ -1,0 +1,146 @@
+"""Reads what scheduling decides on: the facts of some tenants, together and in few statements (floor: survey)."""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+
+from attrs import define, field
+
+from tenantcollect.catalog import Catalog, Source
+from tenantcollect.collectors import Collector
+from tenantcollect.graph import Graph, Node
+from tenantcollect.keys import Key, Selection
+from tenantcollect.locks import Locks
+from tenantcollect.registry import Registry
+from tenantcollect.scheduling import Facts
+from tenantcollect.state import NewKey, State
+
+__all__ = ["Survey", "new_keys"]
+
+TENANTS_AT_ONCE = 100
+
+
+@define
+class _Installed:
+    """What a set of data sources brings with it; the same for every tenant that has just these."""
+
+    collectors: dict[str, Collector]
+    broken: dict[str, str]
+    graph: Graph
+
+
+@define
+class Survey:
+    """The reading side of an orchestrator; keeps one dependency graph per combination of data sources."""
+
+    catalog: Catalog
+    registry: Registry
+    state: State
+    locks: Locks
+    _installed: dict[tuple[object, frozenset[str]], _Installed] = field(factory=dict)
+
+    def facts(self, tenant_ids: Collection[str], now: datetime, keys: Collection[Key] | None = None) -> dict[str, Facts]:
+        """The facts of ``tenant_ids`` at ``now``; with ``keys`` only of those and all they depend on."""
+        found = {tenant_id: self._outline(tenant_id, sources, now) for tenant_id, sources in self._sources(tenant_ids)}
+        if keys is None:
+            states = {s.key: s for s in self.state.load(Selection(tenant_ids))} if tenant_ids else {}
+            wanted = set(states) | {f.key(name) for f in found.values() for name in (*f.collectors, *f.broken)}
+        else:
+            wanted = set(keys) | {up for key in keys for up in ancestors(found[key.tenant_id], key)}
+            states = {s.key: s for s in self.state.load(wanted)}
+        entries, holders = self.state.schedule.entries(wanted), self.locks.holders(wanted)
+        holds = self.state.holds.held(tenant_ids)
+        for tenant_id, facts in found.items():
+            facts.states = {k: s for k, s in states.items() if k.tenant_id == tenant_id}
+            facts.entries = {k: e for k, e in entries.items() if k.tenant_id == tenant_id}
+            facts.holders = {k: h for k, h in holders.items() if k.tenant_id == tenant_id}
+            facts.holds = [hold for hold in holds if hold.tenant_id == tenant_id]
+        return found
+
+    def tenants(self, selection: Selection) -> Iterator[list[str]]:
+        """The selected tenants that are configured or have state, some at a time."""
+        known = {s.tenant_id for s in self.catalog.sources(selection.tenant_ids)}
+        known |= {state.key.tenant_id for state in self.state.load(selection)}
+        ordered = sorted(known)
+        for start in range(0, len(ordered), TENANTS_AT_ONCE):
+            yield ordered[start : start + TENANTS_AT_ONCE]
+
+    def configured(self, tenant_ids: Collection[str] | None) -> Iterator[list[str]]:
+        """The tenants of the catalog, some at a time, without holding them all."""
+        batch: dict[str, None] = {}
+        for source in self.catalog.sources(tenant_ids):
+            if source.tenant_id not in batch and len(batch) >= TENANTS_AT_ONCE:
+                yield list(batch)
+                batch = {}
+            batch[source.tenant_id] = None
+        if batch:
+            yield list(batch)
+
+    def dependents(self, key: Key) -> list[Key]:
+        """The keys that depend on ``key`` directly and are configured for its tenant."""
+        [(_, sources)] = self._sources([key.tenant_id])
+        installed = self.installed(sources)
+        return [key.sibling(name) for name in installed.graph.downstreams(key.collector)]
+
+    def installed(self, data_sources: Iterable[str]) -> _Installed:
+        """The collectors and the graph of a combination of data sources; imports no other plugin."""
+        names = frozenset(data_sources)
+        known = (self.registry.fingerprint(), names)
+        if known not in self._installed:
+            collectors = {collector.name: collector for collector in self.registry.collectors(names)}
+            broken = {
+                name: problem.reason for name, problem in self.registry.problems(names).items() if "." in name
+            }
+            nodes = [Node(c.name, c.provides, c.dependencies) for c in collectors.values()]
+            ghosts = [Node(name, (name.partition(".")[2],)) for name in broken]
+            self._installed[known] = _Installed(collectors, broken, Graph.of(nodes, ghosts))
+        return self._installed[known]
+
+    def _sources(self, tenant_ids: Collection[str]) -> list[tuple[str, dict[str, Source]]]:
+        by_tenant: dict[str, dict[str, Source]] = {tenant_id: {} for tenant_id in tenant_ids}
+        for source in self.catalog.sources(tenant_ids):
+            by_tenant.setdefault(source.tenant_id, {})[source.data_source] = source
+        return list(by_tenant.items())
+
+    def _outline(self, tenant_id: str, sources: dict[str, Source], now: datetime) -> Facts:
+        installed = self.installed(sources)
+        return Facts(
+            tenant_id=tenant_id,
+            now=now,
+            sources=sources,
+            collectors=installed.collectors,
+            broken=installed.broken,
+            graph=installed.graph,
+        )
+
+
+def ancestors(facts: Facts, key: Key) -> Iterator[Key]:
+    """Every key that ``key`` depends on, directly or not."""
+    return (facts.key(name) for name in facts.graph.ancestors(key.collector))
+
+
+def new_keys(facts: Facts) -> list[NewKey]:
+    """The keys that the tenant's collectors need and that are not there yet, with their history starts.
+
+    A history start is now minus the collector's initial_range, or the tenant's ``since``. An upstream's history
+    begins no later than that of its dependents, or they would wait for ever for what was never planned (G5).
+    """
+    starts = {facts.key(name): _own_start(facts, name) for name in facts.collectors}
+    for name in reversed(facts.graph.order):
+        key = facts.key(name)
+        if key not in facts.states:
+            below = [starts[facts.key(other)] for other in facts.graph.downstreams(name) if facts.key(other) in starts]
+            starts[key] = min([starts[key], *below])
+    for name in facts.graph.order:
+        key = facts.key(name)
+        above = [starts[up] for up in facts.upstreams(key) if up in facts.states and up in starts]
+        if key not in facts.states:
+            starts[key] = max([starts[key], *above])
+    return [NewKey(key=key, history_start=starts[key]) for key in sorted(starts) if key not in facts.states]
+
+
+def _own_start(facts: Facts, name: str) -> datetime:
+    key = facts.key(name)
+    if key in facts.states:
+        return facts.states[key].history_start
+    since = facts.sources[key.data_source].since
+    return since if since is not None else facts.now - facts.collectors[name].options.initial_range

@@ -1,0 +1,12 @@
+"""One key's turn: open, run, seal, release, and the heartbeat beside it (floor: engine).
+
+Knows how a window is executed; which window, and whether at all, was decided above.
+"""
+
+from tenantcollect.worker.context import error_text
+from tenantcollect.worker.heartbeat import Heartbeat
+from tenantcollect.worker.slots import DaemonThreads
+from tenantcollect.worker.turn import Turn
+from tenantcollect.worker.walk import Outcome, Resolved, Worker
+
+__all__ = ["DaemonThreads", "Heartbeat", "Outcome", "Resolved", "Turn", "Worker", "error_text"]

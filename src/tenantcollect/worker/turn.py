@@ -1,0 +1,92 @@
+"""A key's turn: what one thread walks through, and what others may ask of it meanwhile."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from attrs import define, field
+
+from tenantcollect.collectors import Collector
+from tenantcollect.errors import LeaseLost, WindowCancelled
+from tenantcollect.locks import Lease
+from tenantcollect.state import Claim, KeyState, WindowTransaction
+from tenantcollect.windows import Window
+
+__all__ = ["Turn"]
+
+NextWindow = Callable[[KeyState], Window | None]
+
+
+@define(kw_only=True, eq=False)
+class Turn:
+    """A leased key, from its opening to its release; the walking thread, the heartbeat and the pass share it.
+
+    ``next_window`` plans what follows after a seal; ``may_continue`` is asked before each further window.
+    """
+
+    lease: Lease
+    claim: Claim
+    state: KeyState
+    collector: Collector
+    revision: str
+    planned_at: datetime
+    ttl: timedelta
+    next_window: NextWindow
+    may_continue: Callable[[], bool]
+    transaction: WindowTransaction | None = None
+    progress: str | None = None
+    warnings: list[str] = field(factory=list)
+    beaten_at: float = field(factory=time.monotonic)
+    deadline: float | None = None
+    _cancelled: WindowCancelled | LeaseLost | None = None
+    _cancelled_at: float = 0.0
+    _ended: bool = False
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def begin_window(self, claim: Claim, timeout: timedelta) -> None:
+        """Start the clock of a window: from now on it has ``timeout``."""
+        self.claim = claim
+        self.progress = None
+        self.deadline = time.monotonic() + timeout.total_seconds()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the window that runs has used up its time."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a further window may be opened: a holder trusts its lease for 3/4 of the TTL (PROTOCOL 4)."""
+        return time.monotonic() - self.beaten_at < 0.75 * self.ttl.total_seconds()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the lease was not renewed for a whole TTL."""
+        return time.monotonic() - self.beaten_at > self.ttl.total_seconds()
+
+    @property
+    def cancelled(self) -> WindowCancelled | LeaseLost | None:
+        """Why the window should end now, if it should."""
+        return self._cancelled
+
+    def cancel(self, why: WindowCancelled | LeaseLost) -> None:
+        """Ask the window to end; the first reason stays."""
+        with self._lock:
+            if self._cancelled is None:
+                self._cancelled, self._cancelled_at = why, time.monotonic()
+
+    def unheard_for(self) -> float:
+        """For how many seconds the window was told to end without doing so."""
+        return time.monotonic() - self._cancelled_at if self._cancelled else 0.0
+
+    def end(self) -> bool:
+        """True for the one caller who may end this turn: its own thread, or the pass that gives it up."""
+        with self._lock:
+            first, self._ended = not self._ended, True
+            return first
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody has ended this turn."""
+        return self._ended
