@@ -130,6 +130,7 @@ class DataSource:
 class Collector:
     """One loaded script of a data source. ``duration`` None = one window per unbroken piece.
 
+    ``arguments`` are those ``run`` (or a wrapper) names: what nobody names need not be made.
     ``run`` takes env, config, db, tenant_id, start_date, end_date and context by keyword, goes through the
     host's wrappers, and returns the number of records or None.
     """
@@ -142,6 +143,7 @@ class Collector:
     dependencies: tuple[str, ...] = ()
     duration: timedelta | None = DEFAULT_DURATION
     options: CollectorOptions = field(factory=CollectorOptions)
+    arguments: frozenset[str] = frozenset({"env", "config", "db", "tenant_id", "start_date", "end_date", "context"})
     run: Callable[..., int | None] = field(repr=False)
 
     @property

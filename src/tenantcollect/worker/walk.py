@@ -286,7 +286,7 @@ class _Walk:
             records = collector.run(
                 env=dict(resolved.env),
                 config=resolved.config,
-                db=transaction.session(),
+                db=transaction.session() if "db" in collector.arguments else None,
                 tenant_id=key.tenant_id,
                 start_date=window.start - collector.options.lookback,
                 end_date=window.end,

@@ -44,7 +44,7 @@ class MemorySchedule:
         self._make_due(keys, at, lambda entry: entry.waiting or (parked and entry.next_due_at is None))
 
     def unpark(self, at: datetime) -> None:
-        self._make_due(self._store.entries, at, lambda entry: entry.next_due_at is None)
+        self._make_due(self._store.entries, at, lambda entry: entry.waiting or entry.next_due_at is None)
 
     def _make_due(self, keys: Collection[Key], at: datetime, which: Callable[[Entry], bool]) -> None:
         at = utc(at)
