@@ -253,8 +253,15 @@ class State(Protocol):
     as given, cut at 4000 characters. 8. A row that cannot be trusted is returned with ``problem``, not raised.
     """
 
-    schedule: Schedule
-    holds: Holds
+    @property
+    def schedule(self) -> Schedule:
+        """When to look at a key again."""
+        ...
+
+    @property
+    def holds(self) -> Holds:
+        """Reasons not to run."""
+        ...
 
     def now(self) -> datetime:
         """The state's own clock (UTC), the one that times everything unless the host injects another."""

@@ -5,6 +5,7 @@ It keeps every promise of the contracts but durability and ``db``: a window here
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Self
 
 from tenantcollect.backends.memory.catalog import MemoryCatalog
 from tenantcollect.backends.memory.locks import MemoryLocks
@@ -35,9 +36,18 @@ class MemoryBackend:
         clock: Callable[[], datetime] | None = None,
         crash: Callable[[str], object] | None = None,
     ) -> None:
-        store = Store(clock or (lambda: datetime.now(UTC)), crash or _go_on)
+        self._serve(Store(clock or (lambda: datetime.now(UTC))), crash)
+
+    def beside(self, *, crash: Callable[[str], object] | None = None) -> Self:
+        """A second backend on the same data, as another process would have it."""
+        other = type(self)()
+        other._serve(self._store, crash)
+        return other
+
+    def _serve(self, store: Store, crash: Callable[[str], object] | None) -> None:
+        self._store = store
         self.locks = MemoryLocks(store)
-        self.state = MemoryState(store, MemorySchedule(store), MemoryHolds(store))
+        self.state = MemoryState(store, MemorySchedule(store), MemoryHolds(store), crash or _go_on)
         self.catalog = MemoryCatalog(store)
 
     def close(self) -> None:

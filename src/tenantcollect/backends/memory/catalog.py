@@ -27,7 +27,7 @@ class MemoryCatalog:
 
     def version(self) -> object:
         with self._store.lock:
-            return self._store.version
+            return tuple(self._store.changes)
 
     def values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         with self._store.lock:
@@ -47,14 +47,13 @@ class MemoryCatalog:
         name = (tenant_id, data_source)
         with self._store.lock:
             old = self._store.sources.get(name) or Source(tenant_id=tenant_id, data_source=data_source)
-            self._store.version += 1
-            self._store.sources[name] = evolve(old, revision=str(self._store.version), **settings)
+            self._store.sources[name] = evolve(old, revision=self._store.changed(), **settings)
             merged = {**self._store.values[name], **{value.key: value for value in values}}
             self._store.values[name] = {key: merged[key] for key in sorted(merged) if key not in removed}
 
     def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
         refuse_connection(connection)
         with self._store.lock:
-            self._store.version += 1
+            self._store.changed()
             self._store.sources.pop((tenant_id, data_source), None)
             self._store.values.pop((tenant_id, data_source), None)

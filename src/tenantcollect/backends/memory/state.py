@@ -1,6 +1,6 @@
 """State rows, attempts and what may be done to them (floor: backends)."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -35,6 +35,7 @@ class MemoryState:
     _store: Store
     schedule: MemorySchedule
     holds: MemoryHolds
+    _crash: Callable[[str], object]
 
     def now(self) -> datetime:
         return self._store.clock()
@@ -68,7 +69,7 @@ class MemoryState:
     def open(self, openings: Sequence[Opening]) -> list[Claim]:
         with self._store.lock:
             claims = [claim for opening in openings if (claim := self._open(opening))]
-        self._store.crash("after_open")
+        self._crash("after_open")
         return claims
 
     def _open(self, opening: Opening) -> Claim | None:
@@ -92,7 +93,7 @@ class MemoryState:
         return row.opened
 
     def transaction(self, claim: Claim) -> MemoryTransaction:
-        return MemoryTransaction(claim, self._store)
+        return MemoryTransaction(claim, self._store, self._crash)
 
     def close(self, claim: Claim, failure: Failure | None = None) -> None:
         with self._store.lock:
@@ -100,14 +101,14 @@ class MemoryState:
             row.opened = None
             if failure is None:
                 return
-            self._store.end(
+            ended = self._store.end(
                 claim,
                 Status.FAILED,
                 reason=failure.reason,
                 error=failure.error,
                 warnings=failure.warnings,
             )
-            row.state = _failed(row.state, claim, failure, self._store.clock())
+            row.state = _failed(row.state, claim, failure, ended)
 
     def outcome(self, claim: Claim) -> bool:
         with self._store.lock:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from threading import RLock
 from typing import Any
+from uuid import uuid4
 
 from attrs import define, field, frozen
 
@@ -43,7 +44,6 @@ class Store:
     """The tables. Every method of this module holds ``lock`` while it reads or writes them."""
 
     clock: Callable[[], datetime]
-    crash: Callable[[str], object]
     lock: RLock = field(factory=RLock)
     leases: dict[Key, Leased] = field(factory=dict)
     rows: dict[Key, Row] = field(factory=dict)
@@ -52,9 +52,15 @@ class Store:
     history: list[HistoryRow] = field(factory=list)
     sources: dict[tuple[str, str], Source] = field(factory=dict)
     values: dict[tuple[str, str], dict[str, ConfigValue]] = field(factory=lambda: defaultdict(dict))
-    version: int = 0
+    changes: list[str] = field(factory=list)
+
+    def changed(self) -> str:
+        """A new revision of the catalog."""
+        self.changes[:] = [uuid4().hex]
+        return self.changes[0]
 
     def live(self, key: Key) -> Leased | None:
+        """The lease that holds ``key`` now."""
         held = self.leases.get(key)
         return held if held and held.expires_at > self.clock() else None
 
@@ -78,8 +84,8 @@ class Store:
         error: str | None = None,
         records: int | None = None,
         warnings: tuple[str, ...] = (),
-    ) -> None:
-        """Append the history row of the attempt that ``claim`` stood for."""
+    ) -> datetime:
+        """Append the history row of the attempt that ``claim`` stood for; when it ended."""
         attempt = HistoryRow(
             window_id=claim.window_id,
             key=claim.key,
@@ -97,6 +103,7 @@ class Store:
             warnings=warnings,
         )
         self.history.append(attempt)
+        return attempt.completed_at
 
     def abandon(self, row: Row) -> None:
         """End the open window of ``row``, if there is one, leaving its ABANDONED history row (G8)."""

@@ -1,5 +1,6 @@
 """The transaction of a window that can write no rows (floor: backends)."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,7 @@ class MemoryTransaction:
 
     claim: Claim
     _store: Store
+    _crash: Callable[[str], object]
 
     def session(self) -> "Session":
         raise ConfigurationError(
@@ -32,20 +34,23 @@ class MemoryTransaction:
             f"the memory backend has no database to read from: {type(statement).__name__}"
         )
 
+    def translate(self, error: BaseException) -> BaseException:
+        return error
+
     def seal(self, seal: Seal) -> Claim | None:
         with self._store.lock:
             row = self._store.claimed(self.claim)
-            self._store.crash("before_commit")
-            self._store.end(
+            self._crash("before_commit")
+            ended = self._store.end(
                 self.claim,
                 Status.COMPLETED,
                 window=seal.window,
                 records=seal.records,
                 warnings=seal.warnings,
             )
-            row.state = _sealed(row.state, self.claim, seal, self._store.clock())
+            row.state = _sealed(row.state, self.claim, seal, ended)
             row.opened = self._next(seal)
-        self._store.crash("after_commit")
+        self._crash("after_commit")
         self.claim = row.opened or self.claim
         return row.opened
 
@@ -64,12 +69,12 @@ class MemoryTransaction:
     def checkpoint(self, resume: Resume) -> Claim:
         with self._store.lock:
             row = self._store.claimed(self.claim)
-            self._store.crash("before_commit")
+            self._crash("before_commit")
             moved = evolve(self.claim, window_seq=self.claim.window_seq + 1)
             resume = evolve(resume, value=stored(resume.value))
             row.state = evolve(row.state, resume=resume, window_seq=moved.window_seq)
             row.opened = moved
-        self._store.crash("after_commit")
+        self._crash("after_commit")
         self.claim = moved
         return moved
 
