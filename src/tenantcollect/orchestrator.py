@@ -193,7 +193,7 @@ class Orchestrator:
         if self._resolve_env is not None:
             found = checked_env(dict(self._resolve_env(tenant_id, data_source, dict(env))))
             env = {key: value for key, value in found.items() if value is not None}
-        secret = self.registry.secret_keys(data_source, env) | {value.key for value in stored if value.is_secret}
+        secret = self._secret_keys(data_source, env) | {value.key for value in stored if value.is_secret}
         masker = Masker.of(env[key] for key in secret if key in env)
         return Resolved(env=env, config=self.registry.validate(data_source, env), masker=masker)
 
@@ -278,7 +278,7 @@ class Orchestrator:
         merged = {key: value.value for key, value in known.items()} | changes
         whole = {key: value for key, value in merged.items() if value is not None}
         self._validated(data_source, whole)
-        secret = self.registry.secret_keys(data_source, whole) | set(secrets)
+        secret = self._secret_keys(data_source, whole) | set(secrets)
         secret |= {key for key, value in known.items() if value.is_secret and key not in changes}
         values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
         values += [known[k] for k in set(secrets) & set(known) - set(changes)]
@@ -289,7 +289,13 @@ class Orchestrator:
             self.state.ensure(new_keys(self._survey.facts([tenant_id], now)[tenant_id]), due_at=now)
 
     def _validated(self, data_source: str, env: Mapping[str, str]) -> None:
-        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now."""
+        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now.
+
+        A data source that is installed but broken takes any env, so that a tenant can be connected meanwhile.
+        """
+        if data_source in self.registry.data_sources() and not self.registry.sound(data_source):
+            logger.warning("%s is broken, so this configuration is stored without being validated", data_source)
+            return
         self.registry.require(data_source)
         try:
             self.registry.validate(data_source, env)
@@ -297,11 +303,15 @@ class Orchestrator:
             if self._resolve_env is None or any(key in env for key in error.fields) or not error.fields:
                 raise
 
+    def _secret_keys(self, data_source: str, env: Iterable[str]) -> set[str]:
+        """Which keys are secret: as the collector declares, and every one where that is not known."""
+        return self.registry.secret_keys(data_source, env) if self.registry.sound(data_source) else set(env)
+
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
         """The stored env, secret values as ``***``."""
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
         values = self._values(tenant_id, data_source)
-        secret = self.registry.secret_keys(data_source, [value.key for value in values])
+        secret = self._secret_keys(data_source, [value.key for value in values])
         return {v.key: MASK if v.is_secret or v.key in secret else v.value for v in values}
 
     def config_schema(self, data_source: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from tenantcollect.catalog import Catalog, Source
 from tenantcollect.collectors import Collector
-from tenantcollect.graph import Graph, Node
+from tenantcollect.graph import Graph
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Locks
 from tenantcollect.registry import Registry
@@ -90,9 +90,7 @@ class Survey:
             broken = {
                 name: problem.reason for name, problem in self.registry.problems(names).items() if "." in name
             }
-            nodes = [Node(c.name, c.provides, c.dependencies) for c in collectors.values()]
-            ghosts = [Node(name, (name.partition(".")[2],)) for name in broken]
-            self._installed[known] = _Installed(collectors, broken, Graph.of(nodes, ghosts))
+            self._installed[known] = _Installed(collectors, broken, self.registry.graph(names))
         return self._installed[known]
 
     def _sources(self, tenant_ids: Collection[str]) -> list[tuple[str, dict[str, Source]]]:

@@ -1,0 +1,298 @@
+"""One tenant's trouble stays its own, and every key says why it does not run: G4, G6, G7, G8."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, events
+
+from .conftest import Calls, collector, recording
+
+DAY = timedelta(days=1)
+ONE_DAY = CollectorOptions(initial_range=DAY)
+
+
+def explained(orchestrator, *which):
+    """The explain rows by script."""
+    return {row.script: row for row in orchestrator.explain(*which)}
+
+
+def test_g7_missing_dependency_is_named_for_that_tenant_only(make):
+    """A dependency that nobody provides holds that key and names the resource; other tenants complete."""
+    calls = Calls()
+    collectors = {
+        "jira.issue": collector(recording(calls), depends=("user",), options=ONE_DAY),
+        "people.user": collector(recording(calls), options=ONE_DAY),
+    }
+    orchestrator = make(collectors)
+    orchestrator.configure("whole", "jira", {})
+    orchestrator.configure("whole", "people", {})
+    orchestrator.configure("part", "jira", {})
+    report = orchestrator.run()
+    assert report.needs_action
+    [row] = orchestrator.explain("part")
+    assert row.reason == "dependency_error"
+    assert "'user'" in row.detail
+    assert row.action
+    assert len(calls.of("whole")) == 2
+    orchestrator.configure("part", "people", {})
+    assert orchestrator.run().windows.completed == 2
+
+
+def test_g7_cycle_is_named_exactly(make):
+    """Collectors on a circle are named, the one beside it runs."""
+    calls = Calls()
+    collectors = {
+        "acme.a": collector(recording(calls), depends=("b",), options=ONE_DAY),
+        "acme.b": collector(recording(calls), depends=("a",), options=ONE_DAY),
+        "acme.c": collector(recording(calls), options=ONE_DAY),
+    }
+    orchestrator = make(collectors)
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    rows = explained(orchestrator)
+    assert rows["a"].reason == rows["b"].reason == "dependency_error"
+    assert "acme.a -> acme.b -> acme.a" in rows["a"].detail or "acme.b -> acme.a -> acme.b" in rows["a"].detail
+    assert rows["c"].reason == "not_due" or rows["c"].reason == "up_to_date"
+
+
+def test_g7_bad_key_holds_until_the_configuration_changes(make):
+    """Refused credentials are tried once; dependents name the root cause; a new key cures it."""
+    calls = Calls()
+
+    def refuse(env, **_):
+        if env["TOKEN"] == "bad":
+            raise AuthenticationError("401 from the source")
+
+    collectors = {
+        "acme.team": collector(recording(calls, refuse), options=ONE_DAY),
+        "acme.commit": collector(recording(Calls()), depends=("team",), options=ONE_DAY),
+    }
+    orchestrator = make(collectors)
+    orchestrator.configure("t1", "acme", {"TOKEN": "bad"})
+    report = orchestrator.run()
+    assert report.needs_action
+    assert report.windows.failed == 1
+    rows = explained(orchestrator)
+    assert rows["team"].reason == "auth_failed"
+    assert "config set t1 acme" in rows["team"].action
+    assert rows["commit"].reason == "waiting_for_upstream"
+    assert rows["commit"].root_cause.startswith("acme.team: auth_failed")
+    assert [row.status for row in orchestrator.status("t1", "acme", "team")] == ["HELD"]
+    orchestrator.run()
+    assert len(calls.made) == 1
+    orchestrator.configure("t1", "acme", {"TOKEN": "good"})
+    assert orchestrator.run().windows.completed == 2
+
+
+def test_auth_is_tried_once_more_with_a_freshly_resolved_env(make):
+    """A short-lived token that was refused is resolved anew before anybody is called."""
+    tokens, seen = iter(["old", "new", "new"]), []
+
+    def refuse_old(env, **_):
+        seen.append(env["TOKEN"])
+        if env["TOKEN"] == "old":
+            raise AuthenticationError
+
+    orchestrator = make(
+        {"acme.a": collector(recording(Calls(), refuse_old), options=ONE_DAY)},
+        resolve_env=lambda tenant_id, data_source, stored: {**stored, "TOKEN": next(tokens)},
+    )
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().windows.completed == 1
+    assert seen == ["old", "new"]
+
+
+def test_g4_import_error_costs_only_that_source(make):
+    """A collector that cannot be made is named with its reason; other sources and tenants complete."""
+    calls = Calls()
+
+    class Exploding:
+        def __init__(self):
+            raise SystemExit("no licence")
+
+    collectors = {"bad.thing": Exploding, "acme.a": collector(recording(calls), options=ONE_DAY)}
+    orchestrator = make(collectors)
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    orchestrator.configure("t1", "bad", {})
+    report = orchestrator.run()
+    assert report.needs_action
+    assert len(calls.made) == 2
+    [row] = orchestrator.explain("t1", "bad")
+    assert row.reason == "collector_broken"
+    assert "no licence" in row.detail
+    assert any(row.reason == "collector_broken" for row in orchestrator.status("t1"))
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), BaseException("odd")])
+def test_g4_base_exceptions_cost_their_own_window(make, raised):
+    """A collector that raises what no library expects loses its own window only."""
+    calls = Calls()
+
+    def blow(tenant_id, **_):
+        if tenant_id == "t1":
+            raise raised
+
+    orchestrator = make({"acme.a": collector(recording(calls, blow), options=ONE_DAY)})
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    report = orchestrator.run()
+    assert (report.windows.completed, report.windows.failed) == (1, 1)
+    assert [row.tenant_id for row in orchestrator.history() if row.status == "FAILED"] == ["t1"]
+
+
+def test_g4_hung_collector_holds_only_its_own_slot(make):
+    """A window over its timeout is given up, its thread left behind; the other tenant completes."""
+    release = threading.Event()
+
+    def hang(tenant_id, **_):
+        if tenant_id == "t1":
+            release.wait(30)
+
+    options = CollectorOptions(initial_range=DAY, window_timeout=timedelta(seconds=0.2))
+    orchestrator = make({"acme.a": collector(recording(Calls(), hang), options=options)})
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    began = time.monotonic()
+    report = orchestrator.run()
+    release.set()
+    assert time.monotonic() - began < 10
+    assert (report.windows.completed, report.windows.failed) == (1, 1)
+    [row] = orchestrator.history("t1")
+    assert "WindowTimedOut" in row.error
+
+
+def test_g4_tenants_take_turns(make):
+    """A tenant with a hundred sources does not keep another from its first window."""
+    order = []
+
+    def note(tenant_id, **_):
+        order.append(tenant_id)
+
+    collectors = {f"s{n}.a": collector(recording(Calls(), note), options=ONE_DAY) for n in range(30)}
+    orchestrator = make(collectors, concurrency=1)
+    for n in range(30):
+        orchestrator.configure("big", f"s{n}", {})
+    orchestrator.configure("small", "s0", {})
+    orchestrator.run()
+    assert order.index("small") <= 2
+    assert order.count("big") == 30
+
+
+def test_g6_a_secret_in_an_error_is_masked_everywhere(make, caplog):
+    """The value of a secret appears in no history row, status, event or log."""
+    secret = "hunter2-very-secret"
+    seen = []
+
+    def leak(env, context, **_):
+        context.warn(f"with {secret}")
+        context.logger.warning("token %s", secret)
+        raise ValueError(f"https://api/?key={secret}")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), leak), options=ONE_DAY)})
+    orchestrator.subscribe(seen.append)
+    orchestrator.configure("t1", "acme", {"TOKEN": secret})
+    report = orchestrator.run()
+    everything = repr([report, list(orchestrator.status()), list(orchestrator.history()), seen]) + caplog.text
+    assert secret not in everything
+    assert "key=***" in everything
+    assert orchestrator.config("t1", "acme") == {"TOKEN": "***"}
+
+
+def test_a_collector_sees_only_its_own_env(make):
+    """Exactly the env of its own tenant and data source."""
+    seen = {}
+
+    def look(env, tenant_id, **_):
+        seen[tenant_id] = env
+
+    orchestrator = make(
+        {
+            "acme.a": collector(recording(Calls(), look), options=ONE_DAY),
+            "jira.a": collector(recording(Calls()), options=ONE_DAY),
+        }
+    )
+    orchestrator.configure("t1", "acme", {"A": "one"})
+    orchestrator.configure("t2", "acme", {"A": "two"})
+    orchestrator.configure("t1", "jira", {"J": "three"})
+    orchestrator.run()
+    assert seen == {"t1": {"A": "one"}, "t2": {"A": "two"}}
+
+
+def test_wrong_return_type_is_a_broken_collector(make):
+    """``run`` that returns what it should not is named as the collector's fault."""
+    orchestrator = make({"acme.a": collector(recording(Calls(), lambda **_: ["row"]), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().needs_action
+    [row] = orchestrator.explain()
+    assert row.reason == "collector_broken"
+    assert "returned list" in row.detail
+
+
+def test_g3_busy_key_is_left_alone(make, clock):
+    """What another process holds is counted as busy, and is no failure."""
+    started, release = threading.Event(), threading.Event()
+
+    def slow(**_):
+        started.set()
+        release.wait(20)
+
+    collectors = {"acme.a": collector(recording(Calls(), slow), options=ONE_DAY)}
+    first, second = make(collectors), make(collectors)
+    first.configure("t1", "acme", {})
+    thread = threading.Thread(target=first.run)
+    thread.start()
+    assert started.wait(10)
+    report = second.run()
+    assert (report.windows.completed, report.windows.busy, report.needs_action) == (0, 1, False)
+    assert [row.status for row in second.status()] == ["RUNNING"]
+    release.set()
+    thread.join(20)
+    assert [row.status for row in second.status()] == ["COMPLETED"]
+
+
+def test_events_tell_what_happened_once(make):
+    """Each transition is one event, and a subscriber that raises hurts nobody."""
+    seen = []
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=ONE_DAY)})
+    orchestrator.subscribe(lambda event: 1 / 0)
+    orchestrator.subscribe(seen.append)
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    assert [type(event) for event in seen] == [events.PassStarted, events.WindowCommitted, events.PassFinished]
+
+
+def test_stop_ends_a_pass_between_windows(make):
+    """A pass that is told to stop finishes its open window and claims nothing more."""
+    calls = Calls()
+    orchestrator = make({"acme.a": collector(recording(calls, lambda **_: orchestrator.stop()))})
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().windows.completed == 1
+    assert orchestrator.run(max_windows=1).windows.completed == 1
+
+
+def test_configure_refuses_what_cannot_be(make):
+    """Unknown sources, bad names and bad settings are refused before anything is stored."""
+    orchestrator = make({"acme.a": collector(recording(Calls()))})
+    for arguments in (("t1", "acmee", {}), ("", "acme", {}), ("t1", "acme", {"A=B": "x"}), ("t1", "acme", {"A": 1})):
+        with pytest.raises(ConfigurationError):
+            orchestrator.configure(*arguments)
+    assert list(orchestrator.configured()) == []
+
+
+def test_history_has_a_row_for_every_attempt(make, clock):
+    """Failed and sealed attempts are both there, newest first."""
+
+    def once(context, **_):
+        if context.attempt == 1:
+            raise ValueError("first try")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), once), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    clock.advance(minutes=2)
+    orchestrator.run()
+    assert [(row.status, row.attempt) for row in orchestrator.history()][-2:] == [("COMPLETED", 2), ("FAILED", 1)]
