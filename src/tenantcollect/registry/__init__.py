@@ -1,0 +1,11 @@
+"""Which collectors are installed, and which of them can be used (floor: registry).
+
+With ``hookspecs`` all that knows pluggy. Inside, upward: ``driving`` awaits, ``signatures`` reads a plugin's
+hooks, ``plugins`` calls them through pluggy, ``results`` checks what they return; ``discovery`` finds entry
+points, ``loading`` imports what they name, ``assembly`` makes collectors of it, ``registry`` answers for all.
+"""
+
+from tenantcollect.registry.discovery import Problem
+from tenantcollect.registry.registry import Registry
+
+__all__ = ["Problem", "Registry"]
