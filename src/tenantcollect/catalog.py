@@ -18,6 +18,10 @@ Order = Literal["oldest_first", "newest_first"]
 LARGEST_ENV = 128 * 1024
 
 
+def _data_source(value: object) -> str:
+    return checked_name(value, "data_source")
+
+
 @frozen(kw_only=True)
 class Source:
     """A data source that a tenant has configured.
@@ -27,7 +31,7 @@ class Source:
     """
 
     tenant_id: str = field(converter=checked_tenant)
-    data_source: str = field(converter=lambda v: checked_name(v, "data_source"))
+    data_source: str = field(converter=_data_source)
     revision: str = ""
     interval: timedelta | None = None
     since: datetime | None = None
@@ -80,7 +84,8 @@ class EditableCatalog(Catalog, Protocol):
         connection: Any = None,
     ) -> None:
         """Merge ``values``, drop ``removed``, set those of ``since``, ``interval``, ``order`` in ``settings``;
-        all in one transaction, which also changes the revision."""
+        all in one transaction, which also changes the revision.
+        """
         ...
 
     def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
@@ -88,7 +93,7 @@ class EditableCatalog(Catalog, Protocol):
         ...
 
 
-def checked_env(env: Mapping[object, object]) -> dict[str, str | None]:
+def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:
     """``env`` if it can be stored: text keys without ``=`` or NUL, text values (None removes), at most 128 KiB.
 
     Raises :class:`ConfigurationError` whose ``fields`` name each wrong key, never a value.
@@ -110,7 +115,7 @@ def _env_problem(key: object, value: object) -> str | None:
         return "must not hold '=', NUL or control characters"
     if value is not None and not isinstance(value, str):
         return f"must have a text as value, not {type(value).__name__}"
-    if value is not None and ("\0" in value or not value.isascii() and _has_surrogate(value)):
+    if value is not None and ("\0" in value or (not value.isascii() and _has_surrogate(value))):
         return "must not hold NUL or surrogates in its value"
     return None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from sqlalchemy import MetaData
 
-__all__ = ["Collector", "CollectorOptions", "Context", "DataSource", "DEFAULT_DURATION", "checked_duration"]
+__all__ = ["DEFAULT_DURATION", "Collector", "CollectorOptions", "Context", "DataSource", "checked_duration"]
 
 DEFAULT_DURATION = timedelta(hours=24)
 LONGEST_DURATION = timedelta(days=366)
@@ -55,9 +55,7 @@ class CollectorOptions:
     """How much earlier than its window ``run`` is told to start, for sources that change the recent past."""
     settle: timedelta = field(default=timedelta(), validator=_between(timedelta(), LONGEST_DURATION))
     """How long data must have rested before it is collected: the horizon is now minus this."""
-    interval: timedelta = field(
-        default=timedelta(minutes=15), validator=_between(timedelta(), LONGEST_DURATION)
-    )
+    interval: timedelta = field(default=timedelta(minutes=15), validator=_between(timedelta(), LONGEST_DURATION))
     """How long to wait between collections of the newest piece; holes never wait for it."""
     window_timeout: timedelta = field(
         default=timedelta(minutes=15), validator=_between(timedelta(milliseconds=1), timedelta(days=1))
@@ -155,5 +153,3 @@ class Collector:
     def script(self) -> str:
         """The part of the name after the dot."""
         return self.name.partition(".")[2]
-
-

@@ -69,7 +69,7 @@ class WindowFailed:
 
 @frozen(kw_only=True)
 class HoldPlaced:
-    """A reason not to run was placed; ``script`` None = the whole data source; ``until`` None = until lifted."""
+    """A reason not to run was placed: ``script`` None = the whole source, ``until`` None = until lifted."""
 
     tenant_id: str
     data_source: str
@@ -100,28 +100,30 @@ class KeyStale:
 Event = PassStarted | PassFinished | WindowCommitted | WindowFailed | HoldPlaced | HoldLifted | KeyStale
 
 
-@define
+@define(eq=False)
 class Events:
     """The subscribers of one orchestrator."""
 
-    _subscribers: list[Callable[[Event], object]] = field(factory=list)
+    _subscribers: dict[object, Callable[[Event], object]] = field(factory=dict)
     _lock: Lock = field(factory=Lock)
 
     def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
-        """Call ``subscriber`` with every event from now on, in the thread it happens in; returns the way out."""
+        """Call ``subscriber`` with every event from now on, in the event's thread; returns the way out."""
+        ticket = object()
         with self._lock:
-            self._subscribers.append(subscriber)
-        return lambda: self._unsubscribe(subscriber)
+            self._subscribers[ticket] = subscriber
+        return lambda: self._unsubscribe(ticket)
 
     def emit(self, event: Event) -> None:
         """Hand ``event`` to every subscriber; one that raises is logged."""
-        for subscriber in tuple(self._subscribers):
+        with self._lock:
+            subscribers = tuple(self._subscribers.values())
+        for subscriber in subscribers:
             try:
                 subscriber(event)
             except Exception:
                 logger.exception("a subscriber failed on %s", type(event).__name__)
 
-    def _unsubscribe(self, subscriber: Callable[[Event], object]) -> None:
+    def _unsubscribe(self, ticket: object) -> None:
         with self._lock:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
+            self._subscribers.pop(ticket, None)

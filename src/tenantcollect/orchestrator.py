@@ -21,12 +21,20 @@ from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
 from tenantcollect.passes import Engine, Limits, Pass
 from tenantcollect.policy import FIRST_DELAY
 from tenantcollect.registry import Registry
-from tenantcollect.reports import AttemptRow, CheckRow, CollectorRow, ExplainRow, PassReport, PlanRow, StatusRow
+from tenantcollect.reports import (
+    AttemptRow,
+    CheckRow,
+    CollectorRow,
+    ExplainRow,
+    PassReport,
+    PlanRow,
+    StatusRow,
+)
 from tenantcollect.secrets import MASK, Masker
 from tenantcollect.state import Schema, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import utc
-from tenantcollect.worker import DaemonThreads, Heartbeat, Resolved, Worker
+from tenantcollect.worker import DaemonThreads, Heartbeat, Parts, Resolved, Worker
 
 __all__ = ["Orchestrator"]
 
@@ -65,7 +73,7 @@ class Orchestrator:
         schema: Schema | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        if not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
+        if not 1 <= concurrency <= 1000:
             raise ConfigurationError(f"concurrency must be a whole number from 1 to 1000, not {concurrency!r}")
         self.state, self.locks, self.catalog = state, locks, catalog
         self.schema = schema
@@ -83,14 +91,15 @@ class Orchestrator:
             locks=locks,
             survey=self._survey,
             worker=Worker(
-                state=state,
-                locks=locks,
-                resolve=self._resolved,
-                dependents=self._survey.dependents,
-                emit=self._events.emit,
-                clock=self.now,
-                retry_delay=retry_delay,
-                window_timeout=window_timeout,
+                Parts(
+                    state=state,
+                    locks=locks,
+                    resolve=self._resolved,
+                    emit=self._events.emit,
+                    clock=self.now,
+                    retry_delay=retry_delay,
+                    window_timeout=window_timeout,
+                )
             ),
             executor=executor or DaemonThreads(),
             owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
@@ -206,19 +215,34 @@ class Orchestrator:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def status(
-        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+        self,
+        tenant_id: Names = None,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        limit: int | None = None,
     ) -> Iterator[StatusRow]:
         """Where each key stands, stalest first."""
         return _first(self._inspection.status(Selection(tenant_id, data_source, script), self.now()), limit)
 
     def explain(
-        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+        self,
+        tenant_id: Names = None,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        limit: int | None = None,
     ) -> Iterator[ExplainRow]:
         """Why each key does or does not run, with the root cause and what to do (G7)."""
         return _first(self._inspection.explain(Selection(tenant_id, data_source, script), self.now()), limit)
 
     def plan(
-        self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
+        self,
+        tenant_id: Names = None,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        limit: int | None = None,
     ) -> Iterator[PlanRow]:
         """What is still to be collected for each key."""
         return _first(self._inspection.plan(Selection(tenant_id, data_source, script), self.now()), limit)

@@ -4,7 +4,7 @@ Times are aware UTC datetimes, durations are seconds, ranges are ``(start, end)`
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -78,7 +78,7 @@ class ExplainRow:
 
 @frozen(kw_only=True)
 class PlanRow:
-    """What is still to be collected for a key; ``windows`` are the next ones in order, of ``windows_left``."""
+    """What is still to be collected for a key: ``windows`` are the next of ``windows_left``, in order."""
 
     tenant_id: str
     data_source: str
@@ -93,7 +93,7 @@ class PlanRow:
 
 @frozen(kw_only=True)
 class AttemptRow:
-    """One attempt at one window, newest first (G8). ``status`` is COMPLETED, FAILED, ABANDONED or REPLAYED."""
+    """One attempt at one window (G8). ``status`` is COMPLETED, FAILED, ABANDONED or REPLAYED."""
 
     window_id: str
     tenant_id: str
@@ -116,7 +116,7 @@ class AttemptRow:
 
 @frozen(kw_only=True)
 class CollectorRow:
-    """A collector that was found. ``error`` says why it failed to load, and the cure; the rest is then unknown.
+    """A collector that was found. ``error`` = why it failed to load, and the cure; the rest is then unknown.
 
     ``import_window_duration`` is in seconds, None = one window per unbroken piece.
     """
@@ -185,11 +185,13 @@ class PassReport:
 
 
 def as_json(value: Any) -> Any:
-    """A row as ``json.dumps`` takes it: times in ISO 8601 with offset, enums and mappings plain."""
+    """A row as ``json.dumps`` takes it: times in ISO 8601 with offset, durations in seconds, enums plain."""
     if attrs.has(type(value)):
         return {a.name: as_json(getattr(value, a.name)) for a in attrs.fields(type(value))}
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

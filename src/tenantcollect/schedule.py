@@ -72,7 +72,8 @@ class Schedule(Protocol):
 
     def unpark(self, at: datetime) -> None:
         """Make every key that is parked or waiting due at ``at``: something was configured or installed, or a
-        process that should have woken them may have died."""
+        process that should have woken them may have died.
+        """
         ...
 
     def report(self, progress: Mapping[Key, str]) -> None:

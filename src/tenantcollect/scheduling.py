@@ -148,9 +148,7 @@ def _with_root(decision: Decision) -> Decision:
         return decision
     text = f"{decision.key.collector}: {decision.reason.value}"
     first_line = decision.detail.split("\n", 1)[0]
-    return evolve(
-        decision, root_cause=f"{text} ({first_line})" if first_line else text, root_reason=decision.reason
-    )
+    return evolve(decision, root_cause=f"{text} ({first_line})" if first_line else text, root_reason=decision.reason)
 
 
 def _unusable(facts: Facts, key: Key) -> Decision | None:
@@ -243,9 +241,7 @@ def upstream_of(facts: Facts, key: Key) -> Upstream:
     if state is None or collector is None:
         return Upstream(coverage=NOTHING, moving=decide(facts, key).moving)
     terms = terms_of(collector, facts.sources.get(key.data_source))
-    return Upstream(
-        coverage=seen_by_dependents(state.coverage or NOTHING, terms), moving=decide(facts, key).moving
-    )
+    return Upstream(coverage=seen_by_dependents(state.coverage or NOTHING, terms), moving=decide(facts, key).moving)
 
 
 def _from_plan(facts: Facts, key: Key, state: KeyState, found: Plan) -> Decision:
@@ -253,9 +249,7 @@ def _from_plan(facts: Facts, key: Key, state: KeyState, found: Plan) -> Decision
         due = facts.entries.get(key)
         late = due and due.next_due_at and facts.now - due.next_due_at > UNATTENDED_AFTER
         reason = Reason.UNATTENDED if late else Reason.RUNNABLE
-        return Decision(
-            key=key, reason=reason, since=due.next_due_at if due else None, plan=found, moving=True
-        )
+        return Decision(key=key, reason=reason, since=due.next_due_at if due else None, plan=found, moving=True)
     if found.blocked:
         return _waiting(facts, key, found)
     if found.due_at:
@@ -269,8 +263,7 @@ def _waiting(facts: Facts, key: Key, found: Plan) -> Decision:
     """Waiting for upstreams: the root cause is that of the first one which does not cover what is asked for."""
     upstreams = [(up, decide(facts, up)) for up in facts.upstreams(key)]
     lagging = [(up, d) for up, d in upstreams if found.blocked - upstream_of(facts, up).coverage] or upstreams
-    stuck = sorted(lagging, key=lambda pair: pair[1].moving)[0]
-    upstream, decision = stuck
+    upstream, decision = min(lagging, key=lambda pair: pair[1].moving)
     return Decision(
         key=key,
         reason=Reason.WAITING_FOR_UPSTREAM,
@@ -295,7 +288,8 @@ def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetim
 @define
 class Capacity:
     """How many keys may run at once: of one tenant at most half the slots, so that no tenant takes them all;
-    of one tenant's data source as many as the collector allows (G4)."""
+    of one tenant's data source as many as the collector allows (G4).
+    """
 
     slots: int
     _running: set[Key] = field(factory=set)

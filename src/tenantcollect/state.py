@@ -117,7 +117,8 @@ class Opening:
 @frozen(kw_only=True)
 class Claim:
     """The right to seal one window of one key: granted by opening, moved on by each seal, ended by the next
-    opening of the same key."""
+    opening of the same key.
+    """
 
     key: Key
     token: str
@@ -223,7 +224,8 @@ class WindowTransaction(Protocol):
 
     def translate(self, error: BaseException) -> BaseException:
         """What an error of the collector's own SQL means, where it is the database's fault or the framework's
-        transaction was ended (PROTOCOL 5); any other error as it is."""
+        transaction was ended (PROTOCOL 5); any other error as it is.
+        """
         ...
 
     def seal(self, seal: Seal) -> Claim | None:

@@ -38,7 +38,9 @@ class Survey:
     locks: Locks
     _installed: dict[tuple[object, frozenset[str]], _Installed] = field(factory=dict)
 
-    def facts(self, tenant_ids: Collection[str], now: datetime, keys: Collection[Key] | None = None) -> dict[str, Facts]:
+    def facts(
+        self, tenant_ids: Collection[str], now: datetime, keys: Collection[Key] | None = None
+    ) -> dict[str, Facts]:
         """The facts of ``tenant_ids`` at ``now``; with ``keys`` only of those and all they depend on."""
         found = {tenant_id: self._outline(tenant_id, sources, now) for tenant_id, sources in self._sources(tenant_ids)}
         if keys is None:
@@ -75,21 +77,13 @@ class Survey:
         if batch:
             yield list(batch)
 
-    def dependents(self, key: Key) -> list[Key]:
-        """The keys that depend on ``key`` directly and are configured for its tenant."""
-        [(_, sources)] = self._sources([key.tenant_id])
-        installed = self.installed(sources)
-        return [key.sibling(name) for name in installed.graph.downstreams(key.collector)]
-
     def installed(self, data_sources: Iterable[str]) -> _Installed:
         """The collectors and the graph of a combination of data sources; imports no other plugin."""
         names = frozenset(data_sources)
         known = (self.registry.fingerprint(), names)
         if known not in self._installed:
             collectors = {collector.name: collector for collector in self.registry.collectors(names)}
-            broken = {
-                name: problem.reason for name, problem in self.registry.problems(names).items() if "." in name
-            }
+            broken = {name: problem.reason for name, problem in self.registry.problems(names).items() if "." in name}
             self._installed[known] = _Installed(collectors, broken, self.registry.graph(names))
         return self._installed[known]
 

@@ -262,7 +262,11 @@ def test_events_tell_what_happened_once(make):
     orchestrator.subscribe(seen.append)
     orchestrator.configure("t1", "acme", {})
     orchestrator.run()
-    assert [type(event) for event in seen] == [events.PassStarted, events.WindowCommitted, events.PassFinished]
+    assert [type(event) for event in seen] == [
+        events.PassStarted,
+        events.WindowCommitted,
+        events.PassFinished,
+    ]
 
 
 def test_stop_ends_a_pass_between_windows(make):
@@ -277,7 +281,12 @@ def test_stop_ends_a_pass_between_windows(make):
 def test_configure_refuses_what_cannot_be(make):
     """Unknown sources, bad names and bad settings are refused before anything is stored."""
     orchestrator = make({"acme.a": collector(recording(Calls()))})
-    for arguments in (("t1", "acmee", {}), ("", "acme", {}), ("t1", "acme", {"A=B": "x"}), ("t1", "acme", {"A": 1})):
+    for arguments in (
+        ("t1", "acmee", {}),
+        ("", "acme", {}),
+        ("t1", "acme", {"A=B": "x"}),
+        ("t1", "acme", {"A": 1}),
+    ):
         with pytest.raises(ConfigurationError):
             orchestrator.configure(*arguments)
     assert list(orchestrator.configured()) == []
@@ -295,4 +304,24 @@ def test_history_has_a_row_for_every_attempt(make, clock):
     orchestrator.run()
     clock.advance(minutes=2)
     orchestrator.run()
-    assert [(row.status, row.attempt) for row in orchestrator.history()][-2:] == [("COMPLETED", 2), ("FAILED", 1)]
+    assert [(row.status, row.attempt) for row in orchestrator.history()][-2:] == [
+        ("COMPLETED", 2),
+        ("FAILED", 1),
+    ]
+
+
+def test_g4_many_held_tenants_do_not_hide_the_one_that_can_run(make):
+    """A pass looks past any number of keys that cannot run."""
+    calls = Calls()
+    collectors = {
+        "lonely.a": collector(recording(Calls()), depends=("nowhere",), options=ONE_DAY),
+        "acme.a": collector(recording(calls), options=ONE_DAY),
+    }
+    orchestrator = make(collectors, concurrency=2)
+    for n in range(120):
+        orchestrator.configure(f"held{n:03}", "lonely", {})
+    orchestrator.configure("zzz", "acme", {})
+    report = orchestrator.run()
+    assert len(calls.made) == 1
+    assert report.needs_action
+    assert len(report.keys) == 121

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from attrs import define, field
 
 from tenantcollect.collectors import Collector
 from tenantcollect.errors import LeaseLost, WindowCancelled
+from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
 from tenantcollect.state import Claim, KeyState, WindowTransaction
 from tenantcollect.windows import Window
@@ -32,13 +33,16 @@ class Turn:
     revision: str
     planned_at: datetime
     ttl: timedelta
+    dependents: Collection[Key]
     next_window: NextWindow
     may_continue: Callable[[], bool]
     transaction: WindowTransaction | None = None
     progress: str | None = None
     warnings: list[str] = field(factory=list)
     beaten_at: float = field(factory=time.monotonic)
+    timeout: timedelta = timedelta()
     deadline: float | None = None
+    woken_at: float = 0.0
     _cancelled: WindowCancelled | LeaseLost | None = None
     _cancelled_at: float = 0.0
     _ended: bool = False
@@ -48,7 +52,12 @@ class Turn:
         """Start the clock of a window: from now on it has ``timeout``."""
         self.claim = claim
         self.progress = None
-        self.deadline = time.monotonic() + timeout.total_seconds()
+        self.timeout = timeout
+        self.extend()
+
+    def extend(self) -> None:
+        """Give the window its whole timeout once more: something of it has just become durable."""
+        self.deadline = time.monotonic() + self.timeout.total_seconds()
 
     @property
     def overdue(self) -> bool:

@@ -1,13 +1,13 @@
-"""The walk of one key's turn: attempt after attempt, each ending in a seal or in a stored failure.
+"""The walk of one key's turn: window after window under one claim, each attempt ending in a seal or an error.
 
-    open ──> env ──> run ──> seal ──> next window under the same claim ... ──> release, wake the dependents
-                      └──── error ──> abandon, react (policy), close ──────────┘
+open ──> env ──> run ──> seal ──> next window under the same claim ──> ...
+                  └──── error: it leaves the walk, and ``worker`` ends the turn
 """
 
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,35 +17,30 @@ from attrs import define, evolve, field, frozen
 from tenantcollect.errors import (
     AuthenticationError,
     DatabaseUnavailable,
-    LeaseLost,
     OutcomeUnknown,
     Overloaded,
     PluginError,
     StorageError,
     TransactionConflict,
-    WindowCancelled,
-    WindowTimedOut,
 )
-from tenantcollect.events import Event, HoldPlaced, WindowCommitted, WindowFailed
-from tenantcollect.keys import Key
+from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.locks import Locks
-from tenantcollect.policy import FIRST_DELAY, Reaction, Reason, Record, ease, react
-from tenantcollect.schedule import Hold
+from tenantcollect.policy import FIRST_DELAY, Record, ease
 from tenantcollect.secrets import Masker
-from tenantcollect.state import Claim, Failure, KeyState, Resume, Seal, State, Status
+from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status
 from tenantcollect.windows import NOTHING, Window
-from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, error_text
+from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
 from tenantcollect.worker.turn import Turn
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Outcome", "Resolved", "Worker"]
+__all__ = ["Parts", "Resolved", "Walk", "wake_dependents"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
 TRIES = 3
-BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
+WAKE_EVERY_SECONDS = 1.0
 
 
 @frozen(kw_only=True)
@@ -58,188 +53,31 @@ class Resolved:
 
 
 @frozen(kw_only=True)
-class Outcome:
-    """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits.
-
-    ``lost`` = another holder has the key. ``storage_error`` = the database, not the collector, was at fault.
-    """
-
-    key: Key
-    completed: int = 0
-    reason: Reason | None = None
-    failed: bool = False
-    error: str | None = None
-    retry_at: datetime | None = None
-    again: bool = False
-    lost: bool = False
-    storage_error: StorageError | None = None
-
-
-@define(kw_only=True)
-class Worker:
-    """Walks turns; one object serves all threads of an orchestrator.
-
-    ``resolve`` gives the env of (tenant_id, data_source); ``dependents`` the keys to wake.
-    """
+class Parts:
+    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source)."""
 
     state: State
     locks: Locks
     resolve: Callable[[str, str], Resolved]
-    dependents: Callable[[Key], Collection[Key]]
     emit: Callable[[Event], None]
     clock: Callable[[], datetime]
     retry_delay: timedelta = FIRST_DELAY
     window_timeout: timedelta | None = None
 
-    def walk(self, turn: Turn) -> Outcome:
-        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing."""
-        walk = _Walk(self, turn)
-        try:
-            walk.go()
-        except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
-            return self._end(turn, walk.completed, walk.masker, error)
-        return self._end(turn, walk.completed, walk.masker, None)
-
-    def give_up(self, turn: Turn) -> Outcome | None:
-        """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
-        if turn.ended:
-            return None
-        logger.error("[%s] the window did not end within its timeout; its thread is left behind", turn.lease.key)
-        return self._end(turn, 0, Masker(), turn.cancelled or WindowTimedOut())
-
-    def _end(self, turn: Turn, completed: int, masker: Masker, error: BaseException | None) -> Outcome:
-        """The one way out of a turn: abandon, store, release, wake."""
-        key = turn.lease.key
-        if not turn.end():
-            return Outcome(key=key, completed=completed, lost=True)
-        try:
-            if turn.transaction is not None:
-                turn.transaction.abandon()
-            outcome = self._settle(turn, masker, error)
-        except LeaseLost:
-            outcome = Outcome(key=key, lost=True)
-        except StorageError as storage_error:
-            outcome = Outcome(key=key, storage_error=storage_error, error=str(storage_error))
-        self._release(turn, outcome)
-        return evolve(outcome, completed=completed)
-
-    def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
-        key = turn.lease.key
-        if error is None:
-            return Outcome(key=key)
-        if isinstance(error, LeaseLost):
-            return Outcome(key=key, lost=True)
-        if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
-            self.state.close(turn.claim, _failure(Reason.RUNNABLE, str(error), turn, failed=False))
-            return Outcome(key=key, reason=Reason.RUNNABLE)
-        if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
-            self.state.close(turn.claim, _failure(Reason.BACKOFF, str(error), turn, failed=False))
-            return Outcome(key=key, storage_error=error, error=str(error))
-        return self._react(turn, masker, error)
-
-    def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
-        key, claim, now = turn.lease.key, turn.claim, self.clock()
-        record = Record(
-            failures=turn.state.failures,
-            first_failure_at=turn.state.first_failure_at,
-            window_limit=turn.state.window_limit,
-        )
-        reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.retry_delay)
-        text = masker.storable(error_text(error))
-        self.state.close(
-            claim,
-            Failure(
-                reason=reaction.reason,
-                error=text,
-                failed=reaction.failed,
-                failures=reaction.record.failures,
-                first_failure_at=reaction.record.first_failure_at,
-                retry_at=None if reaction.hold else reaction.retry_at,
-                window_limit=reaction.record.window_limit,
-                warnings=tuple(turn.warnings),
-            ),
-        )
-        if reaction.hold:
-            self._hold(turn, reaction, text, now)
-        self.emit(
-            WindowFailed(key=key, window=claim.window, reason=reaction.reason, error=text, attempt=claim.attempt)
-        )
-        return Outcome(
-            key=key,
-            reason=reaction.reason,
-            failed=reaction.failed,
-            error=text,
-            retry_at=reaction.retry_at,
-            again=reaction.reason is Reason.RUNNABLE,
-        )
-
-    def _hold(self, turn: Turn, reaction: Reaction, detail: str, now: datetime) -> None:
-        key = turn.lease.key
-        hold = Hold(
-            tenant_id=key.tenant_id,
-            data_source=key.data_source,
-            script=None if reaction.whole_source else key.script,
-            reason=reaction.reason,
-            since=now,
-            until=reaction.retry_at,
-            detail=detail.split("\n", 1)[0],
-            revision=turn.revision if reaction.reason in BOUND_TO_CONFIGURATION else None,
-        )
-        if self.state.holds.place(hold):
-            self.emit(
-                HoldPlaced(
-                    tenant_id=hold.tenant_id,
-                    data_source=hold.data_source,
-                    script=hold.script,
-                    reason=hold.reason,
-                    until=hold.until,
-                    detail=hold.detail,
-                )
-            )
-
-    def _release(self, turn: Turn, outcome: Outcome) -> None:
-        """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
-        key = turn.lease.key
-        try:
-            if not outcome.lost and outcome.storage_error is None:
-                parked = outcome.failed and outcome.retry_at is None
-                self.state.schedule.defer(key, None if parked else outcome.retry_at or turn.planned_at)
-            self.locks.release([turn.lease])
-            self.wake_dependents(key, turn.planned_at)
-        except StorageError as error:
-            logger.warning("[%s] could not be released, its lease will expire: %s", key, error)
-
-    def wake_dependents(self, key: Key, at: datetime) -> None:
-        """Let those that wait for ``key`` look again; an autocommitted hint after the commit (PROTOCOL 2.6)."""
-        if dependents := self.dependents(key):
-            self.state.schedule.wake(dependents, at=at)
-
-
-def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool) -> Failure:
-    """A stored attempt that says nothing new about the key's record."""
-    state = turn.state
-    return Failure(
-        reason=reason,
-        error=error,
-        failed=failed,
-        failures=state.failures,
-        first_failure_at=state.first_failure_at,
-        window_limit=state.window_limit,
-        warnings=tuple(turn.warnings),
-    )
-
 
 @define
-class _Walk:
+class Walk:
     """What one thread carries from window to window."""
 
-    worker: Worker
+    parts: Parts
     turn: Turn
     completed: int = 0
     masker: Masker = field(factory=Masker)
     _started: float = field(factory=time.monotonic)
+    _cut_off: bool = False
 
     def go(self) -> None:
+        """Run windows until there is none left or the turn must end; raises what a window ended with."""
         claim: Claim | None = self.turn.claim
         while claim is not None:
             claim = self._window(claim.window)
@@ -266,7 +104,7 @@ class _Walk:
 
     def _resolved(self) -> Resolved:
         key = self.turn.lease.key
-        resolved = self.worker.resolve(key.tenant_id, key.data_source)
+        resolved = self.parts.resolve(key.tenant_id, key.data_source)
         self.masker = resolved.masker
         return resolved
 
@@ -276,10 +114,11 @@ class _Walk:
 
     def _attempt(self, resolved: Resolved, window: Window) -> Claim | None:
         """One call of ``run`` for what is left of a window, and its seal."""
-        turn, worker = self.turn, self.worker
+        turn, parts = self.turn, self.parts
         collector, key = turn.collector, turn.lease.key
-        turn.begin_window(turn.claim, worker.window_timeout or collector.options.window_timeout)
-        turn.transaction = transaction = worker.state.transaction(turn.claim)
+        turn.begin_window(turn.claim, parts.window_timeout or collector.options.window_timeout)
+        turn.transaction = transaction = parts.state.transaction(turn.claim)
+        self._cut_off = False
         self._started = time.monotonic()
         context = self._context(resolved, window)
         try:
@@ -324,6 +163,9 @@ class _Walk:
     def _seal_part(self, context: WindowContext, until: datetime) -> Window:
         """``checkpoint(until)``: seal the part, and go on with the rest under the same claim."""
         self._seal(context, Window(context.window.start, until), None, final=False)
+        if self._cut_off:
+            raise DatabaseUnavailable("The connection was lost after a checkpoint was sealed; the rest is run again.")
+        self.turn.extend()
         return Window(until, context.window.end)
 
     def _keep_resume(self, context: WindowContext, value: Any) -> None:
@@ -333,6 +175,7 @@ class _Walk:
         assert transaction is not None  # noqa: S101 - a context exists only inside an attempt
         self.turn.claim = transaction.checkpoint(resume)
         self.turn.state = evolve(self.turn.state, resume=resume, window_seq=self.turn.claim.window_seq)
+        self.turn.extend()
 
     def _seal(self, context: WindowContext, part: Window, records: int | None, *, final: bool) -> Claim | None:
         turn = self.turn
@@ -345,7 +188,9 @@ class _Walk:
         self._tell(before, part, records)
         return after
 
-    def _sealed(self, context: WindowContext, part: Window, records: int | None, *, final: bool) -> tuple[Seal, KeyState]:
+    def _sealed(
+        self, context: WindowContext, part: Window, records: int | None, *, final: bool
+    ) -> tuple[Seal, KeyState]:
         """The seal of ``part``, and the key's state after it."""
         turn, old = self.turn, self.turn.state
         covered = old.coverage or NOTHING
@@ -362,7 +207,7 @@ class _Walk:
             failures=0,
             first_failure_at=None,
             window_limit=record.window_limit,
-            last_record_at=self.worker.clock() if records else old.last_record_at,
+            last_record_at=self.parts.clock() if records else old.last_record_at,
         )
         following = self._following(state) if final else Window(part.end, context.window.end)
         seal = Seal(
@@ -393,25 +238,37 @@ class _Walk:
             return transaction.seal(seal)
         except OutcomeUnknown as unknown:
             transaction.abandon()
-            if not self.worker.state.outcome(claim):
+            if not self.parts.state.outcome(claim):
                 raise DatabaseUnavailable("The connection was lost before the commit; it is tried again.") from unknown
+        self._cut_off = True
         if seal.next_window is None or seal.next_window_id is None:
             return None
         return evolve(
-            claim, window_seq=claim.window_seq + 1, window_id=seal.next_window_id, window=seal.next_window, attempt=1
+            claim,
+            window_seq=claim.window_seq + 1,
+            window_id=seal.next_window_id,
+            window=seal.next_window,
+            attempt=1,
         )
 
     def _tell(self, claim: Claim, part: Window, records: int | None) -> None:
         seconds = time.monotonic() - self._started
         self._started = time.monotonic()
         key = claim.key
-        self.worker.emit(
-            WindowCommitted(key=key, window=part, records=records, attempt=claim.attempt, seconds=seconds)
-        )
+        self.parts.emit(WindowCommitted(key=key, window=part, records=records, attempt=claim.attempt, seconds=seconds))
+        if time.monotonic() - self.turn.woken_at < WAKE_EVERY_SECONDS:
+            return
         try:
-            self.worker.wake_dependents(key, self.turn.planned_at)
+            wake_dependents(self.parts.state, self.turn)
         except StorageError as error:
             logger.warning("[%s] its dependents were not woken, they will poll: %s", key, error)
+
+
+def wake_dependents(state: State, turn: Turn) -> None:
+    """Let those that wait for this key look again; an autocommitted hint after the commit (PROTOCOL 2.6)."""
+    if turn.dependents:
+        state.schedule.wake(turn.dependents, at=turn.planned_at)
+        turn.woken_at = time.monotonic()
 
 
 def checked_records(collector: str, records: object) -> int | None:

@@ -1,14 +1,14 @@
-"""One pass: a sweep over all that is due, until nothing is runnable (floor: passes; G4, G9).
+"""The sweep: claim what is due, start its turns, end what is overdue.
 
-    sync ──> due ──> survey ──> decide ─┬─> claim ──> open ──> walk (executor) ──> outcome ──┐
-                ▲                       └─> defer: not due, waiting, held, backing off        │
-                └─────────────────────────────────────────────────────────────────────────────┘
+sync ──> due ──> survey ──> decide ─┬─> claim ──> open ──> walk (executor) ──> outcome ──┐
+            ▲                       └─> defer: not due, waiting, held, backing off        │
+            └─────────────────────────────────────────────────────────────────────────────┘
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -18,21 +18,23 @@ from attrs import define, evolve, field
 from tenantcollect.errors import DatabaseUnavailable, StorageError, WindowCancelled, WindowTimedOut
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease, Locks
+from tenantcollect.passes.limits import Limits
+from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
-from tenantcollect.reports import KeyReport, PassReport, WindowCounts
 from tenantcollect.scheduling import Capacity, Decision, Facts, decide, next_look, next_window, terms_of
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window
 from tenantcollect.worker import Heartbeat, Outcome, Turn, Worker
 
-__all__ = ["Engine", "Limits", "Pass"]
+__all__ = ["Engine", "Pass"]
 
 logger = logging.getLogger("tenantcollect.passes")
 
 TURN_SECONDS = 10.0
-PAGE = 64
-MOST_KEYS_REPORTED = 1000
+"""How long a key may keep its slot, window after window, while others wait for one."""
+PAGE = 32
+"""How many keys are decided about at once, beyond those that are known to be of no use."""
 PATIENCE_SECONDS = 1.0
 """How long a window that was told to end is given to do so before its thread is left behind."""
 
@@ -50,117 +52,6 @@ class Engine:
     lease_ttl: timedelta
     grace: timedelta
     concurrency: int
-
-
-@define
-class Limits:
-    """How much a pass may do; windows are taken one by one, from any thread."""
-
-    max_windows: int | None = None
-    max_seconds: float | None = None
-    _started: float = field(factory=time.monotonic)
-    _taken: int = 0
-    _lock: threading.Lock = field(factory=threading.Lock)
-
-    def take(self) -> bool:
-        """Take one window from the budget, if there is one left and time too."""
-        with self._lock:
-            if self.spent:
-                return False
-            self._taken += 1
-            return True
-
-    def give_back(self) -> None:
-        """Return a window that was not run."""
-        with self._lock:
-            self._taken -= 1
-
-    @property
-    def spent(self) -> bool:
-        """Whether no further window may be begun."""
-        late = self.max_seconds is not None and time.monotonic() - self._started >= self.max_seconds
-        return late or (self.max_windows is not None and self._taken >= self.max_windows)
-
-
-@define(kw_only=True)
-class Tally:
-    """What the report will say; keeps at most 1000 keys, those in trouble rather than the others."""
-
-    completed: int = 0
-    failed: int = 0
-    needs_action: bool = False
-    waiting: set[Key] = field(factory=set)
-    busy: set[Key] = field(factory=set)
-    keys: dict[Key, KeyReport] = field(factory=dict)
-
-    def decided(self, decision: Decision) -> None:
-        """Note why a key did not run."""
-        if decision.blocks:
-            self.needs_action = True
-        if decision.reason in (Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.BACKOFF):
-            self.waiting.add(decision.key)
-        row = self._row(decision.key)
-        self._keep(
-            decision.key,
-            evolve(
-                row,
-                reason=decision.reason.value,
-                detail=decision.detail or None,
-                action=decision.action,
-                root_cause=decision.root_cause,
-            ),
-        )
-
-    def ended(self, outcome: Outcome) -> None:
-        """Note how a turn ended."""
-        self.completed += outcome.completed
-        self.failed += outcome.failed
-        self.needs_action |= outcome.failed
-        self.waiting.discard(outcome.key)
-        if outcome.reason and not outcome.failed and not outcome.again:
-            self.waiting.add(outcome.key)
-        row = self._row(outcome.key)
-        self._keep(
-            outcome.key,
-            evolve(
-                row,
-                reason=(outcome.reason or Reason.UP_TO_DATE).value,
-                completed=row.completed + outcome.completed,
-                failed=row.failed + outcome.failed,
-                error=outcome.error,
-            ),
-        )
-
-    def _row(self, key: Key) -> KeyReport:
-        known = self.keys.get(key)
-        return known or KeyReport(
-            tenant_id=key.tenant_id, data_source=key.data_source, script=key.script, reason=Reason.RUNNABLE.value
-        )
-
-    def _keep(self, key: Key, row: KeyReport) -> None:
-        if key not in self.keys and len(self.keys) >= MOST_KEYS_REPORTED:
-            quiet = next((k for k, r in self.keys.items() if not r.failed and not r.action), None)
-            if quiet is None or not (row.failed or row.action):
-                return
-            del self.keys[quiet]
-        self.keys[key] = row
-
-    def report(self, started_at: datetime, completed_at: datetime, error: str | None) -> PassReport:
-        """The frozen result."""
-        rows = sorted(self.keys.items(), key=lambda item: (not item[1].failed, not item[1].action, item[0]))
-        return PassReport(
-            started_at=started_at,
-            completed_at=completed_at,
-            windows=WindowCounts(
-                completed=self.completed,
-                failed=self.failed,
-                waiting=len(self.waiting),
-                busy=len(self.busy),
-            ),
-            keys=tuple(row for _, row in rows),
-            needs_action=self.needs_action,
-            error=error,
-        )
 
 
 @define(kw_only=True)
@@ -199,47 +90,50 @@ class Pass:
     def sweep(self) -> StorageError | None:
         """Run windows until nothing is runnable; the error of a database that went away, if it did."""
         while True:
-            started = self._start() if self._may_start() else 0
-            if not self._flying and not started:
-                return self._down
+            moved = self._may_start() and self._start()
             if self._flying:
                 self._await()
+            elif not moved:
+                return self._down
 
     def _may_start(self) -> bool:
         return not (self.stop.is_set() or self._down or self.limits.spent or not self._capacity.free)
 
-    def _start(self) -> int:
-        """Claim and start what is due, as far as there is room; how many keys were started."""
+    def _start(self) -> bool:
+        """Claim and start what is due, as far as there is room, and defer what cannot run; whether there was any."""
         try:
-            return self._claim(self._candidates())
+            decided = self._decided(self._due())
+            deferred = self._deferred(decided)
+            return bool(self._claim(self._chosen(decided)) + deferred)
         except StorageError as error:
             self._down = error
             logger.error("the pass claims nothing more: %s", error)
-            return 0
+            return False
 
-    def _candidates(self) -> list[tuple[Facts, Decision]]:
-        """The keys to be started now, tenants in turn; what cannot run is deferred with its reason."""
+    def _due(self) -> list[Key]:
+        """The keys to decide about now, tenants in turn."""
         limit = PAGE + len(self._settled) + len(self._flying)
         due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
         self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying.values()}
-        keys = [entry.key for entry in due if not entry.busy and entry.key not in self._settled]
-        chosen, waiting = [], []
-        self._crowded = False
-        for facts, decision in self._decided(keys):
-            if decision.runnable:
-                if self._admitted(facts, decision.key):
-                    chosen.append((facts, decision))
-                else:
-                    self._crowded = True
-            elif decision.reason is Reason.RUNNING:
-                self.tally.busy.add(decision.key)
-            else:
-                self._defer(facts, decision)
-                waiting += [decision.key] if decision.reason is Reason.WAITING_FOR_UPSTREAM else []
-        self._look_again(waiting)
+        return [entry.key for entry in due if not entry.busy and entry.key not in self._settled]
+
+    def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
+        """Those that may run and for which there is room."""
+        runnable = [(facts, decision) for facts, decision in decided if decision.runnable]
+        chosen = [(facts, decision) for facts, decision in runnable if self._admitted(facts, decision.key)]
+        self._crowded = len(chosen) < len(runnable)
         return chosen
 
-    def _decided(self, keys: list[Key]) -> Iterable[tuple[Facts, Decision]]:
+    def _deferred(self, decided: list[tuple[Facts, Decision]]) -> int:
+        """Put off, each with its reason, those that cannot run now; how many."""
+        idle = [(f, d) for f, d in decided if not d.runnable and d.reason is not Reason.RUNNING]
+        self.tally.busy |= {d.key for _, d in decided if d.reason is Reason.RUNNING}
+        for facts, decision in idle:
+            self._defer(facts, decision)
+        self._look_again([d.key for _, d in idle if d.reason is Reason.WAITING_FOR_UPSTREAM])
+        return len(idle)
+
+    def _decided(self, keys: list[Key]) -> list[tuple[Facts, Decision]]:
         if not keys:
             return []
         facts = self.engine.survey.facts({key.tenant_id for key in keys}, self.now, keys)
@@ -321,6 +215,7 @@ class Pass:
             revision=facts.sources[key.data_source].revision,
             planned_at=self.now,
             ttl=self.engine.lease_ttl,
+            dependents=[facts.key(name) for name in facts.graph.downstreams(key.collector)],
             next_window=self._planner(facts, key),
             may_continue=may_continue,
         )

@@ -1,0 +1,190 @@
+"""Ends turns: whatever a walk ended with becomes a stored attempt, a reaction and an outcome.
+
+walk ──> error? ──> abandon, react (policy), close, hold ──> defer, release, wake the dependents
+"""
+
+import logging
+from datetime import datetime
+
+from attrs import evolve, frozen
+
+from tenantcollect.errors import (
+    LeaseLost,
+    Overloaded,
+    StorageError,
+    TransactionConflict,
+    WindowCancelled,
+    WindowTimedOut,
+)
+from tenantcollect.events import HoldPlaced, WindowFailed
+from tenantcollect.keys import Key
+from tenantcollect.policy import Reaction, Reason, Record, react
+from tenantcollect.schedule import Hold
+from tenantcollect.secrets import Masker
+from tenantcollect.state import Failure
+from tenantcollect.worker.context import error_text
+from tenantcollect.worker.turn import Turn
+from tenantcollect.worker.walk import Parts, Walk, wake_dependents
+
+__all__ = ["Outcome", "Worker"]
+
+logger = logging.getLogger("tenantcollect.worker")
+
+BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits.
+
+    ``lost`` = another holder has the key. ``storage_error`` = the database, not the collector, was at fault.
+    """
+
+    key: Key
+    completed: int = 0
+    reason: Reason | None = None
+    failed: bool = False
+    error: str | None = None
+    retry_at: datetime | None = None
+    again: bool = False
+    lost: bool = False
+    storage_error: StorageError | None = None
+
+
+@frozen
+class Worker:
+    """Walks turns and ends them; one object serves all threads of an orchestrator."""
+
+    parts: Parts
+
+    def walk(self, turn: Turn) -> Outcome:
+        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing."""
+        walk = Walk(self.parts, turn)
+        try:
+            walk.go()
+        except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
+            return self._end(turn, walk.completed, walk.masker, error)
+        return self._end(turn, walk.completed, walk.masker, None)
+
+    def give_up(self, turn: Turn) -> Outcome | None:
+        """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
+        if turn.ended:
+            return None
+        logger.error("[%s] the window did not end within its timeout; its thread is left behind", turn.lease.key)
+        return self._end(turn, 0, Masker(), turn.cancelled or WindowTimedOut())
+
+    def _end(self, turn: Turn, completed: int, masker: Masker, error: BaseException | None) -> Outcome:
+        """The one way out of a turn: abandon, store, release, wake."""
+        key = turn.lease.key
+        if not turn.end():
+            return Outcome(key=key, completed=completed, lost=True)
+        try:
+            if turn.transaction is not None:
+                turn.transaction.abandon()
+            outcome = self._settle(turn, masker, error)
+        except LeaseLost:
+            outcome = Outcome(key=key, lost=True)
+        except StorageError as storage_error:
+            outcome = Outcome(key=key, storage_error=storage_error, error=str(storage_error))
+        self._release(turn, outcome)
+        return evolve(outcome, completed=completed)
+
+    def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+        key = turn.lease.key
+        if error is None:
+            return Outcome(key=key)
+        if isinstance(error, LeaseLost):
+            return Outcome(key=key, lost=True)
+        if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
+            self.parts.state.close(turn.claim, _failure(Reason.RUNNABLE, str(error), turn, failed=False))
+            return Outcome(key=key, reason=Reason.RUNNABLE)
+        if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
+            self.parts.state.close(turn.claim, _failure(Reason.BACKOFF, str(error), turn, failed=False))
+            return Outcome(key=key, storage_error=error, error=str(error))
+        return self._react(turn, masker, error)
+
+    def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
+        key, claim, now = turn.lease.key, turn.claim, self.parts.clock()
+        record = Record(
+            failures=turn.state.failures,
+            first_failure_at=turn.state.first_failure_at,
+            window_limit=turn.state.window_limit,
+        )
+        reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.parts.retry_delay)
+        text = masker.storable(error_text(error))
+        self.parts.state.close(
+            claim,
+            Failure(
+                reason=reaction.reason,
+                error=text,
+                failed=reaction.failed,
+                failures=reaction.record.failures,
+                first_failure_at=reaction.record.first_failure_at,
+                retry_at=None if reaction.hold else reaction.retry_at,
+                window_limit=reaction.record.window_limit,
+                warnings=tuple(turn.warnings),
+            ),
+        )
+        if reaction.hold:
+            self._hold(turn, reaction, text, now)
+        self.parts.emit(
+            WindowFailed(key=key, window=claim.window, reason=reaction.reason, error=text, attempt=claim.attempt)
+        )
+        return Outcome(
+            key=key,
+            reason=reaction.reason,
+            failed=reaction.failed,
+            error=text,
+            retry_at=reaction.retry_at,
+            again=reaction.reason is Reason.RUNNABLE,
+        )
+
+    def _hold(self, turn: Turn, reaction: Reaction, detail: str, now: datetime) -> None:
+        key = turn.lease.key
+        hold = Hold(
+            tenant_id=key.tenant_id,
+            data_source=key.data_source,
+            script=None if reaction.whole_source else key.script,
+            reason=reaction.reason,
+            since=now,
+            until=reaction.retry_at,
+            detail=detail.split("\n", 1)[0],
+            revision=turn.revision if reaction.reason in BOUND_TO_CONFIGURATION else None,
+        )
+        if self.parts.state.holds.place(hold):
+            self.parts.emit(
+                HoldPlaced(
+                    tenant_id=hold.tenant_id,
+                    data_source=hold.data_source,
+                    script=hold.script,
+                    reason=hold.reason,
+                    until=hold.until,
+                    detail=hold.detail,
+                )
+            )
+
+    def _release(self, turn: Turn, outcome: Outcome) -> None:
+        """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
+        key = turn.lease.key
+        try:
+            if not outcome.lost and outcome.storage_error is None:
+                parked = outcome.failed and outcome.retry_at is None
+                self.parts.state.schedule.defer(key, None if parked else outcome.retry_at or turn.planned_at)
+            self.parts.locks.release([turn.lease])
+            wake_dependents(self.parts.state, turn)
+        except StorageError as error:
+            logger.warning("[%s] could not be released, its lease will expire: %s", key, error)
+
+
+def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool) -> Failure:
+    """A stored attempt that says nothing new about the key's record."""
+    state = turn.state
+    return Failure(
+        reason=reason,
+        error=error,
+        failed=failed,
+        failures=state.failures,
+        first_failure_at=state.first_failure_at,
+        window_limit=state.window_limit,
+        warnings=tuple(turn.warnings),
+    )
