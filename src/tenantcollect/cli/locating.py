@@ -1,0 +1,91 @@
+"""In which line of a TOML text a key stands; ``tomllib`` does not say (floor: cli, pure)."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
+AT_END = re.compile(r"\s*\(at end of document\)$")
+CLOSING = ('"""', "'''", "]", "}")
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The first line of each key and table."""
+
+    known: Mapping[Place, int]
+
+    def of(self, place: Place) -> int:
+        """The line of ``place``, else of the nearest table around it."""
+        while place and place not in self.known:
+            place = place[:-1]
+        return self.known.get(place, 1)
+
+
+def error_line(error: Exception, text: str) -> tuple[int, str]:
+    """The line and the text of a syntax error; what a parser says of duplicates, in words."""
+    message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "is nested too deeply"
+    found = AT_LINE.search(message)
+    line = int(found.group(1)) if found else text.count("\n") + 1 if AT_END.search(message) else 1
+    message = AT_END.sub("", AT_LINE.sub("", message))
+    if re.search(r"overwrite|twice|already|[Dd]uplicate", message):
+        return line, f"this key or table stands in the file a second time ({message})"
+    return line, f"not valid TOML: {message}"
+
+
+def lines_of(text: str) -> Lines:
+    """The lines of all keys of a TOML text that is valid."""
+    known: dict[Place, int] = {}
+    table: Place = ()
+    for line, statement in _statements(text):
+        parsed = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            table = tuple(_header(parsed))
+            for depth in range(1, len(table) + 1):
+                known.setdefault(table[:depth], line)
+        else:
+            for place in _places(parsed):
+                known.setdefault((*table, *place), line)
+    return Lines(known)
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each header and each ``key = value`` with the number of its first line."""
+    first, pending = 0, ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not pending:
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            first = number
+        may_end = not pending or any(mark in line for mark in CLOSING)
+        pending += line + "\n"
+        if may_end and _complete(pending):
+            yield first, pending
+            pending = ""
+
+
+def _complete(statement: str) -> bool:
+    try:
+        tomllib.loads(statement)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
+def _header(parsed: Any) -> Iterator[str]:
+    while parsed:
+        if isinstance(parsed, list):
+            parsed = parsed[0]
+            continue
+        (name, parsed), *_ = parsed.items()
+        yield name
+
+
+def _places(parsed: Any) -> Iterator[Place]:
+    if isinstance(parsed, dict):
+        for name, value in parsed.items():
+            yield (name,)
+            yield from ((name, *place) for place in _places(value))
