@@ -1,0 +1,194 @@
+"""S11 and S12: due times and holds, the hints and reasons beside the state (floor: testing; PROTOCOL 8)."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from tenantcollect.errors import ConfigurationError
+from tenantcollect.keys import EVERYTHING, Key, Selection
+from tenantcollect.schedule import Hold
+from tenantcollect.state import State
+from tenantcollect.testing.harness import Harness
+from tenantcollect.testing.steps import DAY, KEY, START, TTL, key, made, opened
+from tenantcollect.testing.suite import Suite
+
+__all__ = ["ScheduleTests"]
+
+MINUTE = timedelta(minutes=1)
+
+
+def due(state: State, at: datetime, selection: Selection = EVERYTHING, limit: int = 100) -> list[Key]:
+    """The keys due at a time."""
+    return [entry.key for entry in state.schedule.due(selection, now=at, limit=limit)]
+
+
+def hold(script: str | None = None, reason: str = "paused_by_user", tenant_id: str = "acme") -> Hold:
+    """A hold without an end."""
+    return Hold(tenant_id=tenant_id, data_source="git", script=script, reason=reason, since=START, detail="why")
+
+
+class ScheduleTests(Suite):
+    """When to look at a key again, and the reasons not to run it."""
+
+    @pytest.fixture
+    def state(self, harness: Harness) -> State:
+        """The state under test, with one key that is due from day 0 on."""
+        harness.prepare([])
+        return harness.backend.state
+
+    def test_s11_not_due(self, harness: Harness, state: State) -> None:
+        """A key is due from its time on, not before."""
+        made(harness.backend)
+        state.schedule.defer(KEY, START)
+        assert due(state, START - MINUTE) == []
+        assert due(state, START) == [KEY]
+        state.schedule.defer(KEY, START + MINUTE)
+        assert due(state, START) == []
+
+    def test_s11_new_keys_are_due_when_said(self, harness: Harness, state: State) -> None:
+        """A key is due when ``ensure`` says; ensuring it again does not move that."""
+        made(harness.backend)
+        state.schedule.defer(KEY, START + DAY)
+        made(harness.backend)
+        assert due(state, START) == []
+        assert state.schedule.entries([KEY])[KEY].next_due_at == START + DAY
+
+    def test_s11_parked(self, harness: Harness, state: State) -> None:
+        """A parked key is never due until something is configured, which wakes the waiting too."""
+        keys = [KEY, key("beta"), key("gamma")]
+        made(harness.backend, keys)
+        state.schedule.defer(keys[0], None)
+        state.schedule.defer(keys[1], START + DAY)
+        state.schedule.defer(keys[2], START + DAY, waiting=True)
+        assert due(state, START + 1000 * DAY) == keys[1:]
+        state.schedule.unpark(START)
+        assert due(state, START) == [keys[0], keys[2]]
+
+    def test_s11_wake(self, harness: Harness, state: State) -> None:
+        """Waking makes those due that wait for an upstream, and leaves the others at their time."""
+        waits, backs_off, parked = KEY, key(script="branch"), key(script="tag")
+        made(harness.backend, [waits, backs_off, parked])
+        state.schedule.defer(waits, START + DAY, waiting=True)
+        state.schedule.defer(backs_off, START + DAY)
+        state.schedule.defer(parked, None)
+        state.schedule.wake([waits, backs_off, parked, key("unknown")], at=START)
+        assert due(state, START) == [waits]
+        state.schedule.wake([backs_off, parked], at=START, parked=True)
+        assert due(state, START) == [waits, parked] or due(state, START) == [parked, waits]
+
+    def test_s11_deferring_ends_the_wait(self, harness: Harness, state: State) -> None:
+        """A key that was looked at again, and waits no more, is not woken."""
+        made(harness.backend)
+        state.schedule.defer(KEY, START + DAY, waiting=True)
+        state.schedule.defer(KEY, START + DAY)
+        state.schedule.wake([KEY], at=START)
+        assert due(state, START) == []
+
+    def test_s11_tenants_in_turn(self, harness: Harness, state: State) -> None:
+        """Each tenant's first key comes before any tenant's second, however long the flood waited."""
+        flood = [key("flood", script=f"s{n}") for n in range(5)]
+        small = [key("small", script=f"s{n}") for n in range(2)]
+        made(harness.backend, [*flood, *small])
+        for number, which in enumerate([*flood, *small]):
+            state.schedule.defer(which, START + number * MINUTE)
+        assert due(state, START + DAY)[:4] == [flood[0], small[0], flood[1], small[1]]
+        assert due(state, START + DAY, limit=3) == [flood[0], small[0], flood[1]]
+        assert sorted(due(state, START + DAY)) == sorted([*flood, *small])
+
+    def test_s11_busy_last(self, harness: Harness, state: State) -> None:
+        """A key that somebody holds comes after every free one, and is marked."""
+        keys = [key("a"), key("b")]
+        made(harness.backend, keys)
+        for number, which in enumerate(keys):
+            state.schedule.defer(which, START + number * MINUTE)
+        harness.backend.locks.acquire(keys[:1], owner="worker-1", ttl=TTL)
+        entries = state.schedule.due(EVERYTHING, now=START + DAY, limit=10)
+        assert [(entry.key, entry.busy) for entry in entries] == [(keys[1], False), (keys[0], True)]
+        assert state.schedule.entries(keys)[keys[0]].busy
+
+    def test_s11_selection(self, harness: Harness, state: State) -> None:
+        """Only keys that were selected are due."""
+        keys = [key("a"), key("a", script="branch"), key("a", data_source="github"), key("b")]
+        made(harness.backend, keys)
+        assert due(state, state.now(), Selection("a", "git", "branch")) == [keys[1]]
+        assert set(due(state, state.now(), Selection(data_sources="git"))) == {keys[0], keys[1], keys[3]}
+        assert due(state, state.now(), Selection("nobody")) == []
+
+    def test_s11_progress(self, harness: Harness, state: State) -> None:
+        """A line of progress is kept until the key is deferred; one for an unknown key is no error."""
+        made(harness.backend)
+        state.schedule.report({KEY: "3 of 7", key("unknown"): "lost"})
+        assert state.schedule.entries([KEY, key("unknown")]).keys() == {KEY}
+        assert state.schedule.entries([KEY])[KEY].progress == "3 of 7"
+        state.schedule.defer(KEY, START)
+        assert state.schedule.entries([KEY])[KEY].progress is None
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda state, naive: state.schedule.due(EVERYTHING, now=naive, limit=1),
+            lambda state, naive: state.schedule.defer(KEY, naive),
+            lambda state, naive: state.schedule.wake([KEY], at=naive),
+            lambda state, naive: state.schedule.unpark(naive),
+        ],
+        ids=["due", "defer", "wake", "unpark"],
+    )
+    def test_s17_naive_due_times(
+        self, harness: Harness, state: State, call: Callable[[State, datetime], object]
+    ) -> None:
+        """A due time without a time zone is refused."""
+        made(harness.backend)
+        with pytest.raises(ConfigurationError, match="time zone"):
+            call(state, START.replace(tzinfo=None))
+
+    def test_s12_paused(self, harness: Harness, state: State) -> None:
+        """A hold is there, exactly as it was placed, for every process until it is lifted."""
+        placed = [hold(), hold("commit", "backoff"), hold(tenant_id="beta")]
+        assert all(state.holds.place(each) for each in placed)
+        other = harness.beside().state.holds
+        assert sorted(other.held(), key=repr) == sorted(placed, key=repr)
+        assert sorted(other.held(["acme"]), key=repr) == sorted(placed[:2], key=repr)
+        assert other.held(["acm_"]) == []
+        assert other.held([]) == []
+
+    def test_s12_placing_again_replaces(self, state: State) -> None:
+        """A hold of the same scope and reason is placed once, with what was said last."""
+        assert state.holds.place(hold())
+        later = Hold(
+            tenant_id="acme",
+            data_source="git",
+            reason="paused_by_user",
+            since=START + DAY,
+            until=START + 2 * DAY,
+            detail="still",
+            revision="7",
+        )
+        assert not state.holds.place(later)
+        assert state.holds.held() == [later]
+
+    def test_s12_lifting(self, state: State) -> None:
+        """Lifting takes the holds of the named reasons and leaves the others."""
+        for each in (hold(), hold("commit"), hold(reason="auth_failed"), hold(tenant_id="beta")):
+            state.holds.place(each)
+        lifted = state.holds.lift(Selection("acme"), ["paused_by_user", "quota"])
+        assert sorted(lifted, key=repr) == sorted([hold(), hold("commit")], key=repr)
+        assert state.holds.lift(Selection("acme"), ["paused_by_user"]) == []
+        assert {(each.tenant_id, each.reason) for each in state.holds.held()} == {
+            ("acme", "auth_failed"),
+            ("beta", "paused_by_user"),
+        }
+
+    def test_s12_lifting_one_script(self, state: State) -> None:
+        """With scripts selected the hold of the whole source stays."""
+        for each in (hold(), hold("commit"), hold("branch")):
+            state.holds.place(each)
+        assert state.holds.lift(Selection(scripts="commit"), ["paused_by_user"]) == [hold("commit")]
+        assert {each.script for each in state.holds.held()} == {None, "branch"}
+
+    def test_s12_a_hold_does_not_touch_the_state(self, harness: Harness, state: State) -> None:
+        """Holds decide nothing in the backend: what may run is decided above it."""
+        made(harness.backend)
+        state.holds.place(hold())
+        assert due(state, state.now()) == [KEY]
+        assert opened(harness.backend).fence == 1

@@ -1,0 +1,16 @@
+"""The conformance suites of PROTOCOL 8, ready to be subclassed (floor: testing)."""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"tenantcollect.testing.{name}"
+        for name in ("committing", "deaths", "fencing", "locks", "misuse", "schedule", "state", "values")
+    )
+)
+
+from tenantcollect.testing.effectively_once import EffectivelyOnceSuite  # noqa: E402 - assertions first
+from tenantcollect.testing.locks import LocksSuite  # noqa: E402
+from tenantcollect.testing.state import StateSuite  # noqa: E402
+
+__all__ = ["EffectivelyOnceSuite", "LocksSuite", "StateSuite"]
