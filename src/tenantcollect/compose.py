@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tenantcollect.catalog import Catalog
+from tenantcollect.configuring import ResolveEnv
 from tenantcollect.locks import DEFAULT_TTL, Locks
-from tenantcollect.orchestrator import Orchestrator, ResolveEnv
+from tenantcollect.orchestrator import Orchestrator
 from tenantcollect.policy import FIRST_DELAY
 from tenantcollect.state import State
 

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from tenantcollect.catalog import Catalog, ConfigValue, EditableCatalog, Order, Source, checked_env
-from tenantcollect.collectors import checked_duration
+from tenantcollect.catalog import Catalog, Order, Source
+from tenantcollect.commands import Commands
+from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
 from tenantcollect.errors import ConfigurationError, StorageError
 from tenantcollect.events import Event, Events, PassFinished, PassStarted
 from tenantcollect.inspection import Inspection, checked
-from tenantcollect.keys import Selection, checked_name, checked_tenant
+from tenantcollect.keys import Key, Selection, checked_name, checked_tenant
 from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
 from tenantcollect.passes import Engine, Limits, Pass
 from tenantcollect.policy import FIRST_DELAY
@@ -30,18 +31,16 @@ from tenantcollect.reports import (
     PlanRow,
     StatusRow,
 )
-from tenantcollect.secrets import MASK, Masker
 from tenantcollect.state import Schema, State
 from tenantcollect.survey import Survey, new_keys
-from tenantcollect.windows import utc
-from tenantcollect.worker import DaemonThreads, Heartbeat, Parts, Resolved, Worker
+from tenantcollect.windows import Window, utc
+from tenantcollect.worker import DaemonThreads, Heartbeat, Parts, Worker
 
 __all__ = ["Orchestrator"]
 
 logger = logging.getLogger("tenantcollect")
 
 Names = str | Iterable[str] | None
-ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
 
 
 class Orchestrator:
@@ -80,10 +79,11 @@ class Orchestrator:
         self.registry = Registry(collectors, tuple(extensions))
         self._events = Events()
         self._clock = clock or state.now
-        self._resolve_env = resolve_env
         self._on_close = on_close
         self._survey = Survey(catalog, self.registry, state, locks)
+        self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
+        self._commands = Commands(self._survey, state, self._events)
         self._stops: set[threading.Event] = set()
         self._synced: object = None
         self._engine = Engine(
@@ -94,7 +94,7 @@ class Orchestrator:
                 Parts(
                     state=state,
                     locks=locks,
-                    resolve=self._resolved,
+                    resolve=self._configuring.resolved,
                     emit=self._events.emit,
                     clock=self.now,
                     retry_delay=retry_delay,
@@ -195,23 +195,6 @@ class Orchestrator:
         except StorageError:
             return started_at
 
-    def _resolved(self, tenant_id: str, data_source: str) -> Resolved:
-        """The env of one tenant's data source, validated, with the masker of what is secret in it."""
-        stored = self._values(tenant_id, data_source)
-        env = {value.key: value.value for value in stored}
-        if self._resolve_env is not None:
-            found = checked_env(dict(self._resolve_env(tenant_id, data_source, dict(env))))
-            env = {key: value for key, value in found.items() if value is not None}
-        secret = self._secret_keys(data_source, env) | {value.key for value in stored if value.is_secret}
-        masker = Masker.of(env[key] for key in secret if key in env)
-        return Resolved(env=env, config=self.registry.validate(data_source, env), masker=masker)
-
-    def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
-        if isinstance(self.catalog, EditableCatalog):
-            return self.catalog.values(tenant_id, data_source)
-        env = self.catalog.env(tenant_id, data_source)
-        return [ConfigValue(key=key, value=value, is_secret=False) for key, value in env.items()]
-
     # --- reading -----------------------------------------------------------------------------------------------
 
     def status(
@@ -268,7 +251,61 @@ class Orchestrator:
         chosen = Selection(None, data_source).data_sources
         for source in self.configured(tenant_id):
             if chosen is None or source.data_source in chosen:
-                yield checked(source, self.registry, self._resolved)
+                yield checked(source, self.registry, self._configuring.resolved)
+
+    # --- commands ----------------------------------------------------------------------------------------------
+
+    def pause(
+        self,
+        tenant_id: Names,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        until: datetime | None = None,
+        detail: str = "",
+        dry_run: bool = False,
+    ) -> list[Key]:
+        """Hold these keys until ``until`` (aware; None = until resumed); returns them."""
+        end = None if until is None else utc(until, "until")
+        selection = Selection(tenant_id, data_source, script)
+        return self._commands.pause(selection, self.now(), until=end, detail=detail, dry_run=dry_run)
+
+    def resume(
+        self, tenant_id: Names, data_source: Names = None, script: Names = None, *, dry_run: bool = False
+    ) -> list[Key]:
+        """Lift every hold of these keys, whatever its reason, and make them due; returns them."""
+        return self._commands.resume(Selection(tenant_id, data_source, script), self.now(), dry_run=dry_run)
+
+    def backfill(
+        self,
+        tenant_id: Names,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        since: datetime,
+        dry_run: bool = False,
+    ) -> list[Key]:
+        """Begin the history of these keys, and of their upstreams, at ``since`` (aware); returns those moved."""
+        selection = Selection(tenant_id, data_source, script)
+        return self._commands.backfill(selection, self.now(), since=utc(since, "since"), dry_run=dry_run)
+
+    def replay(
+        self,
+        tenant_id: Names,
+        data_source: Names = None,
+        script: Names = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        dependents: bool = True,
+        dry_run: bool = False,
+    ) -> list[Key]:
+        """Collect ``[start, end)`` (aware; both None = everything) again, dependents too; returns the keys."""
+        if (start is None) != (end is None):
+            raise ConfigurationError("replay takes both start and end, or neither")
+        window = Window(start, end) if start and end else None
+        selection = Selection(tenant_id, data_source, script)
+        return self._commands.replay(selection, self.now(), window=window, dependents=dependents, dry_run=dry_run)
 
     # --- configuration -----------------------------------------------------------------------------------------
 
@@ -294,49 +331,16 @@ class Orchestrator:
         now on begins. ``connection`` joins the host's own transaction. Raises :class:`ConfigurationError`,
         whose ``fields`` name what is wrong, never a value; nothing is then stored.
         """
-        tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
-        catalog = self._editable()
-        changes = checked_env(dict(env))
-        settings = _checked_settings(since, interval, order)
-        known = {value.key: value for value in catalog.values(tenant_id, data_source)}
-        merged = {key: value.value for key, value in known.items()} | changes
-        whole = {key: value for key, value in merged.items() if value is not None}
-        self._validated(data_source, whole)
-        secret = self._secret_keys(data_source, whole) | set(secrets)
-        secret |= {key for key, value in known.items() if value.is_secret and key not in changes}
-        values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
-        values += [known[k] for k in set(secrets) & set(known) - set(changes)]
-        removed = [key for key, value in changes.items() if value is None]
-        catalog.write(tenant_id, data_source, values, removed, settings=settings, connection=connection)
+        settings = checked_settings(since, interval, order)
+        self._configuring.write(tenant_id, data_source, env, secrets=secrets, settings=settings, connection=connection)
         if connection is None:
             now = self.now()
-            self.state.ensure(new_keys(self._survey.facts([tenant_id], now)[tenant_id]), due_at=now)
-
-    def _validated(self, data_source: str, env: Mapping[str, str]) -> None:
-        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now.
-
-        A data source that is installed but broken takes any env, so that a tenant can be connected meanwhile.
-        """
-        if data_source in self.registry.data_sources() and not self.registry.sound(data_source):
-            logger.warning("%s is broken, so this configuration is stored without being validated", data_source)
-            return
-        self.registry.require(data_source)
-        try:
-            self.registry.validate(data_source, env)
-        except ConfigurationError as error:
-            if self._resolve_env is None or any(key in env for key in error.fields) or not error.fields:
-                raise
-
-    def _secret_keys(self, data_source: str, env: Iterable[str]) -> set[str]:
-        """Which keys are secret: as the collector declares, and every one where that is not known."""
-        return self.registry.secret_keys(data_source, env) if self.registry.sound(data_source) else set(env)
+            for facts in self._survey.facts([checked_tenant(tenant_id)], now).values():
+                self.state.ensure(new_keys(facts), due_at=now)
 
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
         """The stored env, secret values as ``***``."""
-        tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
-        values = self._values(tenant_id, data_source)
-        secret = self._secret_keys(data_source, [value.key for value in values])
-        return {v.key: MASK if v.is_secret or v.key in secret else v.value for v in values}
+        return self._configuring.shown(tenant_id, data_source)
 
     def config_schema(self, data_source: str) -> dict[str, Any]:
         """The JSON Schema of the env of ``data_source``, for rendering a form."""
@@ -344,29 +348,8 @@ class Orchestrator:
 
     def disconnect(self, tenant_id: str, data_source: str) -> None:
         """Forget the configuration; the tenant's rows, state and history stay."""
-        self._editable().remove(checked_tenant(tenant_id), checked_name(data_source, "data_source"))
-
-    def _editable(self) -> EditableCatalog:
-        if not isinstance(self.catalog, EditableCatalog):
-            raise ConfigurationError("This catalog belongs to the host and cannot be written; configure it there.")
-        return self.catalog
+        self._configuring.remove(tenant_id, data_source)
 
 
 def _first(rows: Iterator[Any], limit: int | None) -> Iterator[Any]:
     return rows if limit is None else (row for _, row in zip(range(limit), rows, strict=False))
-
-
-def _checked_settings(since: datetime | None, interval: timedelta | None, order: str | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    if since is not None:
-        settings["since"] = utc(since, "since")
-    if interval is not None:
-        try:
-            settings["interval"] = checked_duration(interval, "interval", most=timedelta(days=366))
-        except ValueError as error:
-            raise ConfigurationError(str(error), fields={"interval": str(error)}) from None
-    if order is not None:
-        if order not in ("oldest_first", "newest_first"):
-            raise ConfigurationError(f"order must be oldest_first or newest_first, not {ascii(order)[:40]}")
-        settings["order"] = order
-    return settings

@@ -4,7 +4,7 @@ The fence belongs here: whoever opened a key last is the only one who can seal i
 and compares; it decides nothing. What it must do is proven by ``tenantcollect.testing.StateSuite``.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -299,8 +299,11 @@ class State(Protocol):
         """Whether the commit of this claim's window happened, asked of the database (PROTOCOL 2.8)."""
         ...
 
-    def revise(self, key: Key, revision: Revision) -> bool:
-        """Change a key by command, raising its fence; False if it is not there. An open window is ended."""
+    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
+        """Change keys by command, all in one transaction in the order of keys, raising the fence of each.
+
+        An open window is ended. The keys that were there are returned.
+        """
         ...
 
     def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:

@@ -1,0 +1,1 @@
+"""Whole processes on real databases, and what can go wrong between them."""

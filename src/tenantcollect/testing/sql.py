@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from tenantcollect.backends.sql import SqlBackend
-from tenantcollect.backends.sql.schema import KEY, tables
+from tenantcollect.backends.sql.schema import tables
 from tenantcollect.keys import Key
 from tenantcollect.state import NewKey, WindowTransaction
 from tenantcollect.testing.harness import Backend, Crash, Factory, Harness, Row
@@ -55,16 +55,14 @@ class SqlHarness(Harness):
         self.url = make_url(url)
         self._made: list[SqlBackend] = []
         self._backend = self._make(self.url)
-        self._backend.schema.upgrade([COLLECTED.metadata])
-        self._observer = create_engine(self._driver_url(self.url), poolclass=NullPool)
+        if self._backend.schema.current() != self._backend.schema.newest():
+            self._backend.schema.upgrade([COLLECTED.metadata])
+        self._observer = create_engine(self.url, poolclass=NullPool)
 
     def _make(self, url: URL, crash: Crash | None = None) -> SqlBackend:
         backend = SqlBackend(url, crash=crash)
         self._made.append(backend)
         return backend
-
-    def _driver_url(self, url: URL) -> URL:
-        return url
 
     @property
     def backend(self) -> Backend:
@@ -130,7 +128,11 @@ class SqlHarness(Harness):
 
 
 def _is(table: Table, key: Key) -> Any:
-    return and_(*(table.c[part] == getattr(key, part) for part in KEY))
+    return and_(
+        table.c.tenant_id == key.tenant_id,
+        table.c.data_source == key.data_source,
+        table.c.script == key.script,
+    )
 
 
 class SqliteHarness(SqlHarness):

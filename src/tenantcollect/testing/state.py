@@ -270,7 +270,7 @@ class StateSuite(ScheduleTests, ValueTests):
         assert sealed(harness.backend, opened(harness.backend, day=0))
         claim = opened(harness.backend, day=1)
         replay = Revision(coverage=NOTHING, replayed=window(0))
-        assert harness.backend.state.revise(KEY, replay)
+        assert harness.backend.state.revise({KEY: replay})
         assert not sealed(harness.backend, claim, window(0))
         state = read(harness.backend)
         assert (state.coverage, state.last_fetched_data_date, state.open_window) == (NOTHING, None, None)
@@ -283,19 +283,19 @@ class StateSuite(ScheduleTests, ValueTests):
         made(harness.backend)
         assert sealed(harness.backend, opened(harness.backend, day=0))
         stale = opening(read(harness.backend), day=1)
-        harness.backend.state.revise(KEY, Revision(coverage=NOTHING, replayed=window(0)))
+        harness.backend.state.revise({KEY: Revision(coverage=NOTHING, replayed=window(0))})
         assert harness.backend.state.open([stale]) == []
 
     def test_s13_an_unknown_key_is_not_revised(self, harness: Harness) -> None:
         """Revising what is not there says so and makes nothing."""
-        assert not harness.backend.state.revise(KEY, Revision(coverage=NOTHING))
+        assert not harness.backend.state.revise({KEY: Revision(coverage=NOTHING)})
         assert list(harness.backend.state.load(EVERYTHING)) == []
 
     def test_s14_then_the_same_window_again(self, harness: Harness) -> None:
         """After a replay the same window is collected again, like any other."""
         made(harness.backend)
         assert sealed(harness.backend, opened(harness.backend))
-        harness.backend.state.revise(KEY, Revision(coverage=NOTHING, replayed=window(0)))
+        harness.backend.state.revise({KEY: Revision(coverage=NOTHING, replayed=window(0))})
         assert sealed(harness.backend, opened(harness.backend))
         assert read(harness.backend).coverage == WindowSet((window(0),))
         assert statuses(harness.backend) == [Status.COMPLETED, Status.REPLAYED, Status.COMPLETED]
@@ -307,7 +307,7 @@ class StateSuite(ScheduleTests, ValueTests):
         transaction.seal(evolve(seal_of(transaction.claim, next_window=window(1)), cursor=("c",)))
         transaction.checkpoint(Resume(window=window(1), value=1))
         before = read(harness.backend)
-        assert harness.backend.state.revise(KEY, Revision(history_start=START - 30 * DAY))
+        assert harness.backend.state.revise({KEY: Revision(history_start=START - 30 * DAY)})
         after = read(harness.backend)
         assert after.history_start == START - 30 * DAY
         assert (after.coverage, after.cursor) == (before.coverage, "c")
@@ -328,7 +328,7 @@ class StateSuite(ScheduleTests, ValueTests):
         harness.backend.state.transaction(claim).seal(seal)
         harness.backend.state.close(opened(harness.backend, day=1), failure(failures=1, retry_at=START))
         before = read(harness.backend)
-        assert harness.backend.state.revise(KEY, Revision(coverage=NOTHING, forget=True))
+        assert harness.backend.state.revise({KEY: Revision(coverage=NOTHING, forget=True)})
         after = read(harness.backend)
         assert after.fence > before.fence
         assert after.window_seq > before.window_seq
@@ -338,6 +338,6 @@ class StateSuite(ScheduleTests, ValueTests):
         """Revising one key ends no window of another."""
         made(harness.backend, [KEY, key("beta")])
         claim = opened(harness.backend, key("beta"))
-        harness.backend.state.revise(KEY, Revision(coverage=NOTHING))
+        harness.backend.state.revise({KEY: Revision(coverage=NOTHING)})
         assert sealed(harness.backend, claim)
         assert list(harness.backend.state.history(Selection("acme"), limit=10)) == []

@@ -5,7 +5,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"tenantcollect.testing.{name}"
-        for name in ("committing", "deaths", "fencing", "locks", "misuse", "schedule", "state", "values")
+        for name in ("checkpoints", "committing", "deaths", "fencing", "locks", "misuse", "schedule", "state", "values")
     )
 )
 

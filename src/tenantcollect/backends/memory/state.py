@@ -1,6 +1,6 @@
 """State rows, attempts and what may be done to them (floor: backends)."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -117,17 +117,19 @@ class MemoryState:
                 for past in reversed(self._store.history)
             )
 
-    def revise(self, key: Key, revision: Revision) -> bool:
+    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
         with self._store.lock:
-            row = self._store.rows.get(key)
-            if row is None:
-                return False
-            self._store.abandon(row)
-            row.holder = None
-            row.state = _revised(row.state, revision)
-            if revision.replayed:
-                self._store.end(_replay(row.state, revision.replayed, self._store.clock()), Status.REPLAYED)
-            return True
+            known = {key: row for key in sorted(revisions) if (row := self._store.rows.get(key))}
+            for key, row in known.items():
+                self._revise(row, revisions[key])
+            return set(known)
+
+    def _revise(self, row: Row, revision: Revision) -> None:
+        self._store.abandon(row)
+        row.holder = None
+        row.state = _revised(row.state, revision)
+        if revision.replayed:
+            self._store.end(_replay(row.state, revision.replayed, self._store.clock()), Status.REPLAYED)
 
     def history(
         self, selection: Selection, *, limit: int, before: datetime | None = None

@@ -1,0 +1,149 @@
+"""What a person orders: pause, resume, backfill, replay. Each raises the fence of what it touches (floor: passes).
+
+A holder that is at work then cannot seal, so nobody walks on with an old plan (PROTOCOL 2.11).
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from attrs import define
+
+from tenantcollect.errors import ConfigurationError
+from tenantcollect.events import Events, HoldLifted, HoldPlaced
+from tenantcollect.keys import Key, Selection
+from tenantcollect.policy import Reason
+from tenantcollect.schedule import Hold
+from tenantcollect.scheduling import Facts
+from tenantcollect.state import KeyState, Revision, State
+from tenantcollect.survey import Survey
+from tenantcollect.windows import NOTHING, Window, WindowSet
+
+__all__ = ["Commands"]
+
+LIFTED = frozenset(
+    {Reason.PAUSED_BY_USER, Reason.AUTH_FAILED, Reason.CONFIG_INVALID, Reason.BREAKER_OPEN, Reason.RATE_LIMITED}
+)
+
+
+@define
+class Commands:
+    """Changes keys by hand; with ``dry_run`` each only says which keys it would touch."""
+
+    survey: Survey
+    state: State
+    events: Events
+
+    def pause(
+        self, selection: Selection, now: datetime, *, until: datetime | None, detail: str, dry_run: bool
+    ) -> list[Key]:
+        """Hold the selection until ``until`` (None = until resumed); open windows are dropped."""
+        keys = list(self._keys(selection, now))
+        if not dry_run:
+            for tenant_id, data_source, script in sorted(_scopes(selection, keys)):
+                self._hold(
+                    Hold(
+                        tenant_id=tenant_id,
+                        data_source=data_source,
+                        script=script or None,
+                        reason=Reason.PAUSED_BY_USER,
+                        since=now,
+                        until=until,
+                        detail=detail,
+                    )
+                )
+            self.state.revise({key: Revision() for key in keys})
+        return keys
+
+    def resume(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
+        """Lift every hold of the selection and make it due."""
+        keys = list(self._keys(selection, now))
+        if not dry_run:
+            for hold in self.state.holds.lift(selection, LIFTED):
+                self.events.emit(
+                    HoldLifted(
+                        tenant_id=hold.tenant_id,
+                        data_source=hold.data_source,
+                        script=hold.script,
+                        reason=hold.reason,
+                    )
+                )
+            self.state.schedule.wake(keys, at=now, parked=True)
+        return keys
+
+    def backfill(self, selection: Selection, now: datetime, *, since: datetime, dry_run: bool) -> list[Key]:
+        """Begin the history of the selection, and of what it depends on, at ``since``; it never moves forward."""
+        if since >= now:
+            raise ConfigurationError("since must lie in the past")
+        changes: dict[Key, Revision] = {}
+        for facts, key in self._with(selection, now, upstreams=True):
+            state = facts.states.get(key)
+            if state is not None and since < state.history_start:
+                coverage = state.coverage or NOTHING
+                reached = coverage.unbroken_end(since)
+                changes[key] = Revision(history_start=since, coverage=coverage, last_fetched_data_date=reached)
+        return self._revised(changes, now, dry_run=dry_run)
+
+    def replay(
+        self, selection: Selection, now: datetime, *, window: Window | None, dependents: bool, dry_run: bool
+    ) -> list[Key]:
+        """Collect ``window`` (None = everything) again, by default for what depends on the selection too."""
+        changes = {
+            key: _replayed(facts.states[key], window, now)
+            for facts, key in self._with(selection, now, dependents=dependents)
+            if key in facts.states
+        }
+        return self._revised(changes, now, dry_run=dry_run)
+
+    def _revised(self, changes: dict[Key, Revision], now: datetime, *, dry_run: bool) -> list[Key]:
+        if changes and not dry_run:
+            self.state.revise(changes)
+            for key in changes:
+                self.state.schedule.defer(key, now)
+        return sorted(changes)
+
+    def _hold(self, hold: Hold) -> None:
+        if self.state.holds.place(hold):
+            self.events.emit(
+                HoldPlaced(
+                    tenant_id=hold.tenant_id,
+                    data_source=hold.data_source,
+                    script=hold.script,
+                    reason=hold.reason,
+                    until=hold.until,
+                    detail=hold.detail,
+                )
+            )
+
+    def _keys(self, selection: Selection, now: datetime) -> Iterator[Key]:
+        return (key for _, key in self._with(selection, now))
+
+    def _with(
+        self, selection: Selection, now: datetime, *, upstreams: bool = False, dependents: bool = False
+    ) -> Iterator[tuple[Facts, Key]]:
+        """The selected keys with all that stands above or below them, in the order of keys."""
+        for tenant_ids in self.survey.tenants(selection):
+            for facts in self.survey.facts(tenant_ids, now).values():
+                chosen = {key for key in facts.states if selection.matches(key)}
+                for key in tuple(chosen):
+                    names = facts.graph.ancestors(key.collector) if upstreams else ()
+                    chosen |= {facts.key(name) for name in names}
+                    names = facts.graph.descendants(key.collector) if dependents else ()
+                    chosen |= {facts.key(name) for name in names}
+                yield from ((facts, key) for key in sorted(chosen))
+
+
+def _scopes(selection: Selection, keys: list[Key]) -> set[tuple[str, str, str]]:
+    """One hold per data source, or per key where scripts were named."""
+    named = selection.scripts is not None
+    return {(key.tenant_id, key.data_source, key.script if named else "") for key in keys}
+
+
+def _replayed(state: KeyState, window: Window | None, now: datetime) -> Revision:
+    coverage = state.coverage or NOTHING
+    dropped = window or Window(state.history_start, max(coverage.end or now, now))
+    left = coverage - WindowSet((dropped,)) if state.coverage is not None and window else NOTHING
+    return Revision(
+        coverage=left,
+        last_fetched_data_date=left.unbroken_end(state.history_start),
+        replayed=dropped,
+    )

@@ -1,0 +1,236 @@
+"""What a collector may do with the database, and what it costs to do more: E06–E11 through the whole engine."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tenantcollect import CollectorOptions, Orchestrator, connect, hookimpl
+
+METADATA = sa.MetaData()
+FACT = sa.Table("fact", METADATA, sa.Column("tenant_id", sa.Text), sa.Column("start", sa.Text))
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+class Script:
+    """Writes one row per window, then does what the test wants."""
+
+    def __init__(self, action: Callable[..., Any], days: int = 3) -> None:
+        self.action, self.days = action, days
+
+    @hookimpl
+    def options(self) -> CollectorOptions:
+        """A short history."""
+        return CollectorOptions(initial_range=timedelta(days=self.days))
+
+    @hookimpl
+    def tables(self) -> sa.MetaData:
+        """The table of facts."""
+        return METADATA
+
+    @hookimpl
+    def run(self, db: Any, tenant_id: str, start_date: datetime, context: Any) -> Any:
+        """A row, then the action."""
+        db.execute(FACT.insert().values(tenant_id=tenant_id, start=start_date.isoformat()))
+        return self.action(db=db, context=context, tenant_id=tenant_id)
+
+
+@pytest.fixture
+def make(database_url: str) -> Iterator[Callable[..., Orchestrator]]:
+    """An orchestrator whose one collector does what the test wants."""
+    made = []
+
+    def orchestrator(action: Callable[..., Any], **options: Any) -> Orchestrator:
+        one = connect(database_url, collectors={"acme.script": Script(action)}, clock=lambda: NOW, **options)
+        one.upgrade()
+        one.configure("t1", "acme", {})
+        made.append(one)
+        return one
+
+    yield orchestrator
+    for one in made:
+        one.close()
+
+
+def rows(url: str) -> int:
+    """How many rows the collector has kept."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(FACT)).scalar_one()
+    engine.dispose()
+    return count
+
+
+def swallow(action: Callable[[], Any]) -> None:
+    """Do it, and say nothing of what it raises."""
+    try:
+        action()
+    except Exception:  # noqa: BLE001, S110 - that is the mistake under test
+        pass
+
+
+def raw_commit(db: Any, **_: Any) -> None:
+    """A COMMIT sent as SQL."""
+    db.execute(sa.text("COMMIT"))
+
+
+def swallowed_commit(db: Any, **_: Any) -> None:
+    """A COMMIT sent as SQL, its error swallowed, then more writing."""
+    swallow(lambda: db.execute(sa.text("COMMIT")))
+    swallow(lambda: db.execute(FACT.insert().values(tenant_id="t1", start="late")))
+
+
+def swallowed_twice(db: Any, **_: Any) -> None:
+    """Again, and again."""
+    swallow(lambda: db.execute(sa.text("COMMIT")))
+    swallow(lambda: db.execute(sa.text("COMMIT")))
+    swallow(lambda: db.execute(FACT.insert().values(tenant_id="t1", start="late")))
+
+
+def driver_commit(db: Any, **_: Any) -> None:
+    """The driver's own commit, swallowed."""
+    swallow(lambda: db.connection().connection.driver_connection.commit())
+    swallow(lambda: db.execute(FACT.insert().values(tenant_id="t1", start="late")))
+
+
+def rollback(db: Any, **_: Any) -> None:
+    """A rollback of the session."""
+    db.rollback()
+
+
+def swallowed_rollback(db: Any, **_: Any) -> None:
+    """A rollback, its error swallowed."""
+    swallow(db.rollback)
+
+
+def close(db: Any, **_: Any) -> None:
+    """A close of the session."""
+    db.close()
+
+
+def swallowed_sql_error(db: Any, **_: Any) -> None:
+    """An SQL error outside a savepoint, swallowed."""
+    swallow(lambda: db.execute(sa.text("SELECT * FROM not_there")))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        raw_commit,
+        swallowed_commit,
+        swallowed_twice,
+        driver_commit,
+        rollback,
+        swallowed_rollback,
+        close,
+        swallowed_sql_error,
+    ],
+)
+def test_g2_ending_the_transaction_fails_the_window(make: Any, database_url: str, action: Any) -> None:
+    """A clear error, nothing of the window kept, coverage where it was."""
+    orchestrator = make(action)
+    report = orchestrator.run()
+    assert (report.windows.completed, report.windows.failed) == (0, 1)
+    assert rows(database_url) == 0
+    [row] = orchestrator.status()
+    assert row.coverage == ()
+    assert row.error
+    if action is not swallowed_sql_error:
+        assert "transaction" in row.error
+
+
+def test_g2_commit_joins_and_savepoints_work(make: Any, database_url: str) -> None:
+    """``db.commit()`` makes nothing durable before the seal, and ``begin_nested`` undoes a part."""
+
+    def action(db: Any, **_: Any) -> int:
+        db.commit()
+        assert rows(database_url) == done[0]
+        done[0] += 1
+        swallow(lambda: nested(db))
+        return 1
+
+    def nested(db: Any) -> None:
+        with db.begin_nested():
+            db.execute(FACT.insert().values(tenant_id="t1", start="undone"))
+            raise ValueError
+
+    done = [0]
+    orchestrator = make(action)
+    assert orchestrator.run().windows.completed == 3
+    assert rows(database_url) == 3
+
+
+def test_read_then_fetch_holds_no_connection(make: Any, database_url: str) -> None:
+    """After ``context.read`` nothing is open while the collector fetches."""
+    seen = []
+
+    class Reader(Script):
+        @hookimpl
+        def run(self, db: Any, context: Any) -> None:
+            """Read, then look at what is open."""
+            context.read(sa.select(FACT))
+            if database_url.startswith("postgresql"):
+                engine = sa.create_engine(database_url)
+                with engine.connect() as connection:
+                    seen.append(
+                        connection.execute(
+                            sa.text(
+                                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                                "AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+                            )
+                        ).scalar_one()
+                    )
+                engine.dispose()
+            else:
+                engine = sa.create_engine(database_url)
+                with engine.begin() as connection:
+                    connection.execute(FACT.insert().values(tenant_id="other", start="x"))
+                    seen.append(0)
+                engine.dispose()
+
+    orchestrator = connect(database_url, collectors={"acme.script": Reader(print, 1)}, clock=lambda: NOW)
+    with orchestrator:
+        orchestrator.upgrade()
+        orchestrator.configure("t1", "acme", {})
+        assert orchestrator.run().windows.completed == 1
+    assert seen == [0]
+
+
+def test_g10_a_host_engine_is_left_as_it_was(postgresql_url: str) -> None:
+    """The host's engine is used, not disposed, not configured."""
+    engine = sa.create_engine(postgresql_url, pool_size=6)
+    with connect(engine, collectors={"acme.script": Script(lambda **_: 1)}, clock=lambda: NOW) as orchestrator:
+        orchestrator.upgrade()
+        orchestrator.configure("t1", "acme", {})
+        assert orchestrator.run().windows.completed == 3
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SHOW transaction_read_only")).scalar_one() == "off"
+        connection.execute(FACT.insert().values(tenant_id="host", start="x"))
+        connection.commit()
+    engine.dispose()
+
+
+def test_configure_joins_the_hosts_transaction(postgresql_url: str) -> None:
+    """What the host rolls back was never configured."""
+    engine = sa.create_engine(postgresql_url)
+    with connect(engine, collectors={"acme.script": Script(lambda **_: 1)}, clock=lambda: NOW) as orchestrator:
+        orchestrator.upgrade()
+        with engine.connect() as connection:
+            orchestrator.configure("t1", "acme", {"A": "b"}, connection=connection)
+            connection.rollback()
+        assert list(orchestrator.configured()) == []
+        with engine.begin() as connection:
+            orchestrator.configure("t1", "acme", {"A": "b"}, connection=connection)
+        assert orchestrator.run().windows.completed == 3
+    engine.dispose()
+
+
+def test_no_thread_is_left_behind(make: Any) -> None:
+    """After a pass only the threads from before it are there."""
+    before = set(threading.enumerate())
+    make(lambda **_: 1).run()
+    assert set(threading.enumerate()) <= before

@@ -1,0 +1,107 @@
+"""pause, resume, backfill and replay: what a person orders, and what it does to those who are at work."""
+
+from datetime import timedelta
+
+import pytest
+
+from tenantcollect import ConfigurationError
+
+from .conftest import START, Calls, collector, recording
+from .test_windows_of_a_pass import calls_of_chain, chain, spans
+
+DAY = timedelta(days=1)
+
+
+def collected(make, calls):
+    """A chain that has collected its 90 days."""
+    orchestrator = make(chain(calls))
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    for one in calls.values():
+        one.made.clear()
+    return orchestrator
+
+
+def test_pause_holds_and_resume_lifts(make, clock):
+    """A paused source runs nothing and says so; resumed, it catches up."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    assert len(orchestrator.pause("t1", "acme", detail="migrating")) == 3
+    clock.advance(days=2)
+    report = orchestrator.run()
+    assert (report.windows.completed, report.needs_action) == (0, False)
+    row = next(orchestrator.explain("t1", "acme", "team"))
+    assert (row.reason, row.detail) == ("paused_by_user", "migrating")
+    orchestrator.resume("t1", "acme")
+    assert orchestrator.run().windows.completed == 2 + 2 + 1
+
+
+def test_a_pause_with_an_end_ends_by_itself(make, clock):
+    """Nobody has to lift a hold whose time is over."""
+    orchestrator = collected(make, calls_of_chain())
+    orchestrator.pause("t1", until=START + DAY)
+    clock.advance(hours=12)
+    assert orchestrator.run().windows.completed == 0
+    clock.advance(hours=13)
+    assert orchestrator.run().windows.completed == 5
+
+
+def test_replay_takes_the_range_from_dependents_too(make):
+    """The replayed range is collected again, by the key and by all that depend on it."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    start = START - 80 * DAY
+    assert len(orchestrator.replay("t1", "acme", "repository", start=start, end=start + DAY)) == 2
+    orchestrator.run()
+    assert calls["team"].made == []
+    assert spans(calls["repository"].of("t1")) == [(10, 11)]
+    assert spans(calls["commit"].of("t1")) == [(10, 11)]
+    assert any(row.status == "REPLAYED" for row in orchestrator.history("t1", "acme", "commit"))
+
+
+def test_backfill_moves_the_history_start_of_upstreams_too(make):
+    """Dependents can only go where their upstreams have been."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    moved = orchestrator.backfill("t1", "acme", "repository", since=START - 100 * DAY)
+    assert [key.script for key in moved] == ["repository", "team"]
+    orchestrator.run()
+    assert spans(calls["team"].of("t1")) == [(n, n + 1) for n in range(-10, 0)]
+    assert spans(calls["repository"].of("t1")) == [(n, n + 1) for n in range(-10, 0)]
+    assert calls["commit"].made == []
+
+
+def test_g3_a_command_fences_whoever_is_at_work(make):
+    """A window that was open when its key was replayed cannot seal."""
+    orders = []
+
+    def replay_meanwhile(**_):
+        if not orders:
+            orders.append(orchestrator.replay("t1", "acme", start=START - DAY, end=START))
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), replay_meanwhile))})
+    orchestrator.configure("t1", "acme", {}, since=START - DAY)
+    report = orchestrator.run()
+    assert (report.windows.completed, report.windows.failed) == (0, 0)
+    assert orchestrator.run().windows.completed == 1
+    assert sorted(row.status for row in orchestrator.history()) == ["ABANDONED", "COMPLETED", "REPLAYED"]
+
+
+def test_dry_run_changes_nothing(make):
+    """With ``dry_run`` the keys are named and left alone."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    assert len(orchestrator.pause("t1", dry_run=True)) == 3
+    assert len(orchestrator.replay("t1", dry_run=True)) == 3
+    assert len(orchestrator.backfill("t1", since=START - 100 * DAY, dry_run=True)) == 3
+    assert orchestrator.run().windows.completed == 0
+    assert {row.reason for row in orchestrator.explain()} == {"up_to_date"}
+
+
+def test_orders_that_make_no_sense_are_refused(make):
+    """A future backfill and half a range are mistakes of the caller."""
+    orchestrator = collected(make, calls_of_chain())
+    with pytest.raises(ConfigurationError):
+        orchestrator.backfill("t1", since=START + DAY)
+    with pytest.raises(ConfigurationError):
+        orchestrator.replay("t1", start=START - DAY)
