@@ -12,9 +12,10 @@ from typing import Any, Self
 from uuid import uuid4
 
 from tenantcollect.catalog import Catalog, Order, Source
+from tenantcollect.clock import DatabaseClock
 from tenantcollect.commands import Commands
 from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
-from tenantcollect.errors import ConfigurationError, StorageError
+from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Event, Events, PassFinished, PassStarted
 from tenantcollect.inspection import Inspection, checked
 from tenantcollect.keys import Key, Selection, checked_name, checked_tenant
@@ -78,7 +79,7 @@ class Orchestrator:
         self.schema = schema
         self.registry = Registry(collectors, tuple(extensions))
         self._events = Events()
-        self._clock = clock or state.now
+        self._clock = clock or DatabaseClock(state)
         self._on_close = on_close
         self._survey = Survey(catalog, self.registry, state, locks)
         self._configuring = Configuring(catalog, self.registry, resolve_env)
@@ -175,7 +176,7 @@ class Orchestrator:
                 down = this.sweep()
         finally:
             self._stops.discard(stop)
-        completed_at = self._completed_at(now)
+        completed_at = max(self.now(), now)
         report = this.tally.report(now, completed_at, str(down) if down else None)
         self._events.emit(
             PassFinished(at=completed_at, completed=report.windows.completed, failed=report.windows.failed)
@@ -188,12 +189,6 @@ class Orchestrator:
         if seen != self._synced:
             this.sync()
             self._synced = seen
-
-    def _completed_at(self, started_at: datetime) -> datetime:
-        try:
-            return max(self.now(), started_at)
-        except StorageError:
-            return started_at
 
     # --- reading -----------------------------------------------------------------------------------------------
 
