@@ -3,8 +3,10 @@
 Everything is half-open ``[start, end)`` and timezone-aware UTC; a naive datetime is refused.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Self
 
 from attrs import field, frozen
@@ -13,12 +15,16 @@ from tenantcollect.errors import ConfigurationError, CoverageInvalid
 
 __all__ = ["NOTHING", "Window", "WindowSet", "utc"]
 
+START, END = attrgetter("start"), attrgetter("end")
+
 
 def utc(value: object, what: str = "a time") -> datetime:
     """``value`` in UTC.
 
     Raises :class:`ConfigurationError` unless it is a timezone-aware datetime whose UTC form exists.
     """
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return value
     if not isinstance(value, datetime):
         raise ConfigurationError(f"{what} must be a datetime, not {type(value).__name__}")
     if value.tzinfo is None or value.utcoffset() is None:
@@ -29,12 +35,20 @@ def utc(value: object, what: str = "a time") -> datetime:
         raise ConfigurationError(f"{what} is outside the years 1 to 9999") from None
 
 
+def _start(value: object) -> datetime:
+    return utc(value, "window start")
+
+
+def _end(value: object) -> datetime:
+    return utc(value, "window end")
+
+
 @frozen(order=True)
 class Window:
     """A half-open range of time ``[start, end)``, both in UTC, never empty."""
 
-    start: datetime = field(converter=lambda v: utc(v, "window start"))
-    end: datetime = field(converter=lambda v: utc(v, "window end"))
+    start: datetime = field(converter=_start)
+    end: datetime = field(converter=_end)
 
     def __attrs_post_init__(self) -> None:
         if self.start >= self.end:
@@ -55,7 +69,12 @@ class Window:
         return type(self)(start, end) if start < end else None
 
     def split(self, size: timedelta) -> Iterator[Self]:
-        """The window cut from its start into pieces of ``size``; the last one may be shorter."""
+        """The window cut from its start into pieces of ``size``; the last one may be shorter.
+
+        Raises :class:`ConfigurationError` unless ``size`` is positive.
+        """
+        if size <= timedelta():
+            raise ConfigurationError(f"a window cannot be cut into pieces of {size}")
         start = self.start
         while self.end - start > size:
             yield type(self)(start, start + size)
@@ -76,7 +95,7 @@ class WindowSet:
     def of(cls, windows: Iterable[Window]) -> Self:
         """The union of ``windows``, in any order, overlapping or not."""
         merged: list[Window] = []
-        for window in sorted(windows):
+        for window in sorted(windows, key=START):
             if merged and window.start <= merged[-1].end:
                 merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
             else:
@@ -90,14 +109,15 @@ class WindowSet:
 
     @classmethod
     def from_json(cls, pairs: object) -> Self:
-        """Coverage as it is stored: a list of ``[start, end]`` ISO 8601 texts with offset, merged and ordered.
+        """Coverage as it is stored: a list of ``[start, end]`` ISO 8601 texts with offset, merged, ordered.
 
         Raises :class:`CoverageInvalid` for anything else; it is never repaired in silence.
         """
         try:
-            windows = [Window(*(datetime.fromisoformat(text) for text in pair)) for pair in pairs]  # type: ignore[attr-defined]
+            windows = [_stored(pair) for pair in _listed(pairs)]
         except (TypeError, ValueError, ConfigurationError) as error:
-            raise CoverageInvalid(f"The stored coverage is not a list of windows ({error}); replay the key.") from None
+            problem = f"The stored coverage is not a list of windows ({error}); replay the key."
+            raise CoverageInvalid(problem) from None
         if cls.of(windows).pieces != tuple(windows):
             raise CoverageInvalid("The stored coverage is not ordered and merged; replay the key.")
         return cls(tuple(windows))
@@ -111,13 +131,21 @@ class WindowSet:
         """The end of the newest piece, or None."""
         return self.pieces[-1].end if self.pieces else None
 
+    def piece_at(self, instant: datetime) -> Window | None:
+        """The unbroken piece that holds ``instant``, or None."""
+        index = bisect_right(self.pieces, instant, key=START)
+        piece = self.pieces[index - 1] if index else None
+        return piece if piece and instant < piece.end else None
+
     def unbroken_end(self, start: datetime) -> datetime | None:
         """The end of the unbroken piece that holds the instant ``start``, or None."""
-        return next((piece.end for piece in self.pieces if piece.start <= start < piece.end), None)
+        piece = self.piece_at(start)
+        return piece.end if piece else None
 
     def covers(self, window: Window) -> bool:
         """Whether no instant of ``window`` is missing."""
-        return any(piece.contains(window) for piece in self.pieces)
+        piece = self.piece_at(window.start)
+        return piece is not None and piece.contains(window)
 
     def __bool__(self) -> bool:
         return bool(self.pieces)
@@ -152,13 +180,23 @@ def _common(left: tuple[Window, ...], right: tuple[Window, ...]) -> Iterator[Win
 
 def _gaps(window: Window, covered: tuple[Window, ...]) -> Iterator[Window]:
     start = window.start
-    for piece in covered:
-        if piece.end <= start:
-            continue
+    for index in range(bisect_right(covered, start, key=END), len(covered)):
+        piece = covered[index]
         if piece.start >= window.end:
             break
         if piece.start > start:
             yield Window(start, piece.start)
-        start = max(start, piece.end)
+        start = piece.end
     if start < window.end:
         yield Window(start, window.end)
+
+
+def _listed(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} is no list")
+    return value
+
+
+def _stored(pair: object) -> Window:
+    start, end = (datetime.fromisoformat(str(text)) for text in _listed(pair))
+    return Window(start, end)
