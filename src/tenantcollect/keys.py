@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Self
 
 from attrs import field, frozen
@@ -26,7 +26,7 @@ def checked_tenant(value: object) -> str:
     problem = _tenant_problem(value)
     if problem:
         raise ConfigurationError(f"tenant_id {problem}", fields={"tenant_id": problem})
-    return unicodedata.normalize("NFC", str(value))
+    return unicodedata.normalize("NFC", str.__str__(value))  # the text itself, also of a str-based Enum
 
 
 def _tenant_problem(value: object) -> str | None:
@@ -48,11 +48,12 @@ def checked_name(value: object, what: str) -> str:
 
     Raises :class:`ConfigurationError`, naming ``what``.
     """
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    match = NAME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         shown = ascii(value)[:80]
-        problem = f"{shown} is not a valid name: use a-z, 0-9, _ and -, beginning with a letter, at most 63 characters"
+        problem = f"{shown} is not a valid name: at most 63 of a-z, 0-9, _ and -, beginning with a letter"
         raise ConfigurationError(f"{what} {problem}", fields={what: problem})
-    return value
+    return match.group()
 
 
 def split_collector(name: str) -> tuple[str, str | None]:
@@ -61,13 +62,21 @@ def split_collector(name: str) -> tuple[str, str | None]:
     return checked_name(data_source, "data_source"), checked_name(script, "script") if dot else None
 
 
+def _data_source(value: object) -> str:
+    return checked_name(value, "data_source")
+
+
+def _script(value: object) -> str:
+    return checked_name(value, "script")
+
+
 @frozen(order=True)
 class Key:
     """(tenant_id, data_source, script); ordered, because locks are taken in the order of keys."""
 
     tenant_id: str = field(converter=checked_tenant)
-    data_source: str = field(converter=lambda v: checked_name(v, "data_source"))
-    script: str = field(converter=lambda v: checked_name(v, "script"))
+    data_source: str = field(converter=_data_source)
+    script: str = field(converter=_script)
 
     @property
     def collector(self) -> str:
@@ -83,22 +92,36 @@ class Key:
         return f"{self.tenant_id}/{self.data_source}/{self.script}"
 
 
-def _names(values: str | Iterable[str] | None, check: str) -> frozenset[str] | None:
+_Chosen = str | Iterable[str] | None
+
+
+def _each(values: _Chosen, check: Callable[[object], str]) -> frozenset[str] | None:
     if values is None:
         return None
-    chosen = [values] if isinstance(values, str) else list(values)
-    if not chosen:
-        return None
-    return frozenset(checked_tenant(v) if check == "tenant_id" else checked_name(v, check) for v in chosen)
+    return frozenset(check(value) for value in ([values] if isinstance(values, str) else values))
+
+
+def _tenants(values: _Chosen) -> frozenset[str] | None:
+    return _each(values, checked_tenant)
+
+
+def _data_sources(values: _Chosen) -> frozenset[str] | None:
+    return _each(values, _data_source)
+
+
+def _scripts(values: _Chosen) -> frozenset[str] | None:
+    return _each(values, _script)
 
 
 @frozen
 class Selection:
-    """Which keys a command speaks of; None means every one. Each part takes one text or several."""
+    """Which keys a command speaks of. Each part takes one text or several; None means every one, an empty
+    collection means none: what a program computed must not become everything.
+    """
 
-    tenant_ids: frozenset[str] | None = field(default=None, converter=lambda v: _names(v, "tenant_id"))
-    data_sources: frozenset[str] | None = field(default=None, converter=lambda v: _names(v, "data_source"))
-    scripts: frozenset[str] | None = field(default=None, converter=lambda v: _names(v, "script"))
+    tenant_ids: frozenset[str] | None = field(default=None, converter=_tenants)
+    data_sources: frozenset[str] | None = field(default=None, converter=_data_sources)
+    scripts: frozenset[str] | None = field(default=None, converter=_scripts)
 
     def matches(self, key: Key) -> bool:
         """Whether ``key`` is among those selected."""
