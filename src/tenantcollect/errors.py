@@ -28,6 +28,7 @@ The docstring of an exception is its default message.
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from inspect import getdoc
 
 __all__ = [
     "AuthenticationError",
@@ -56,6 +57,7 @@ RetryAfter = float | timedelta | datetime | str | None
 """Seconds, a timedelta, an aware datetime, or the text of an HTTP ``Retry-After`` header."""
 
 DEFAULT_RETRY_AFTER = timedelta(seconds=60)
+SHORTEST_RETRY_AFTER = timedelta(seconds=1)
 LONGEST_RETRY_AFTER = timedelta(days=7)
 
 
@@ -63,18 +65,18 @@ class TenantcollectError(Exception):
     """tenantcollect could not go on."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message if message is not None else " ".join((type(self).__doc__ or "").split()))
+        super().__init__(message if message is not None else " ".join((getdoc(type(self)) or "").split()))
 
 
 class ConfigurationError(TenantcollectError):
-    """The configuration is not valid; correct it and run again.
+    """The configuration is not valid; correct it and run again."""
 
-    ``fields`` names each wrong env key with its problem, never its value.
-    """
+    fields: dict[str, str]
+    """Each wrong env key with its problem, never its value."""
 
     def __init__(self, message: str | None = None, *, fields: Mapping[str, str] | None = None) -> None:
-        super().__init__(message or "The configuration is not valid; correct it and run again.")
-        self.fields: dict[str, str] = dict(fields or {})
+        super().__init__(message)
+        self.fields = dict(fields or {})
 
 
 class DependencyError(ConfigurationError):
@@ -93,12 +95,12 @@ class _Retry(TenantcollectError):
     """Something to be tried again at a known time."""
 
     def __init__(self, message: str | None = None, *, retry_after: RetryAfter = None) -> None:
-        super().__init__(message if message is not None else type(self).__doc__)
+        super().__init__(message)
+        _refuse_naive(retry_after)
         self.retry_after = retry_after
-        retry_at(retry_after, datetime.now(UTC))
 
     def until(self, now: datetime) -> datetime:
-        """The instant (UTC) from which to try again, at most seven days after ``now``."""
+        """The instant (UTC) from which to try again, one second to seven days after ``now``."""
         return retry_at(self.retry_after, now)
 
 
@@ -169,32 +171,36 @@ class OutcomeUnknown(StorageError):
 
 
 def retry_at(retry_after: RetryAfter, now: datetime) -> datetime:
-    """The instant ``retry_after`` names, within ``[now, now + 7 days]``; unreadable text means one minute.
+    """The instant ``retry_after`` names, one second to seven days after ``now``; unreadable means one minute.
 
-    Raises :class:`ConfigurationError` for a naive datetime: a time without a zone is refused everywhere.
+    Never at once, or a source that answers ``Retry-After: 0`` would be asked without a pause. Raises
+    :class:`ConfigurationError` for a naive datetime: a time without a zone is refused everywhere.
     """
-    latest = now + LONGEST_RETRY_AFTER
+    _refuse_naive(retry_after)
+    return now + min(max(_delay(retry_after, now), SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+
+
+def _refuse_naive(retry_after: RetryAfter) -> None:
+    if isinstance(retry_after, datetime) and retry_after.utcoffset() is None:
+        raise ConfigurationError("retry_after is a datetime without a time zone; use an aware one")
+
+
+def _delay(retry_after: RetryAfter, now: datetime) -> timedelta:
     if isinstance(retry_after, datetime):
-        if retry_after.tzinfo is None:
-            raise ConfigurationError("retry_after is a datetime without a time zone; use an aware one")
-        return min(max(retry_after.astimezone(UTC), now), latest)
-    return now + min(max(_delay(retry_after, now), timedelta()), LONGEST_RETRY_AFTER)
-
-
-def _delay(retry_after: float | timedelta | str | None, now: datetime) -> timedelta:
+        return retry_after - now
     if isinstance(retry_after, timedelta):
         return retry_after
-    if retry_after is None:
-        return DEFAULT_RETRY_AFTER
     try:
-        return timedelta(seconds=float(retry_after))
-    except (ValueError, OverflowError):
+        return timedelta(seconds=float(retry_after))  # type: ignore[arg-type]
+    except OverflowError:
+        return LONGEST_RETRY_AFTER
+    except (TypeError, ValueError):
         return _http_date(str(retry_after), now)
 
 
 def _http_date(text: str, now: datetime) -> timedelta:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (TypeError, ValueError, OverflowError):
         return DEFAULT_RETRY_AFTER
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
