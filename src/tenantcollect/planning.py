@@ -9,6 +9,7 @@ Catch-up after an outage, backfill, replay and the retry of a hole are all this 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import reduce
+from itertools import chain, islice
 from operator import and_
 
 from attrs import field, frozen
@@ -22,7 +23,8 @@ __all__ = ["Plan", "Terms", "Upstream", "plan", "seen_by_dependents"]
 class Terms:
     """How a key is cut: its collector's options, with what the tenant's configuration overrides.
 
-    ``duration`` None means one window per unbroken piece.
+    ``duration`` None means one window per unbroken piece. ``interval`` keeps the newest window from being cut
+    short: a whole window never waits for it.
     """
 
     duration: timedelta | None = timedelta(hours=24)
@@ -44,8 +46,9 @@ class Upstream:
 class Plan:
     """The next windows of a key and what stands behind them.
 
-    ``ready`` are the windows that may be run now, in order. ``blocked`` is what the upstreams do not cover
-    yet; ``due_at`` is when the piece at the horizon becomes due, if it is delayed by the interval.
+    ``holes`` is all that is missing. ``ready`` are the windows that may be run now, of the ``windows_left``
+    that are due, with or without upstreams. ``blocked`` is what is due and not covered by the upstreams;
+    ``due_at`` is when the piece at the horizon becomes due, if it is delayed by the interval.
     """
 
     horizon: datetime
@@ -53,6 +56,7 @@ class Plan:
     blocked: WindowSet = NOTHING
     due_at: datetime | None = None
     holes: WindowSet = field(default=NOTHING)
+    windows_left: int = 0
 
 
 def seen_by_dependents(coverage: WindowSet, terms: Terms) -> WindowSet:
@@ -75,79 +79,106 @@ def plan(
 ) -> Plan:
     """The next ``at_most`` windows of a key.
 
-    ``window_limit`` is the halved size after WindowTooLarge; ``unfinished`` a window with a resume point, which
-    is planned again with the same bounds. The sets given must be in UTC; nothing is raised.
+    Every hole is cut along a grid that begins at its start, so the windows are the same ones in either order.
+    ``window_limit`` is the halved size after WindowTooLarge; ``unfinished`` a window with a resume point,
+    planned again with the same bounds unless it is longer than that. Times must be in UTC; nothing is raised.
     """
     horizon = max(now - terms.settle, coverage.end or now - terms.settle)
-    missing = WindowSet.between(history_start, horizon) - coverage
+    holes = WindowSet.between(history_start, horizon) - coverage
+    size = None if terms.snapshot else min(filter(None, (terms.duration, window_limit)), default=None)
+    begun = _begun(unfinished, history_start, holes, size, upstreams, terms)
+    missing = holes - WindowSet(begun)
+    late = _late(missing, horizon, size, terms.interval, new=not (coverage or begun))
+    due = missing - late
     if terms.snapshot:
-        return _snapshot(history_start, coverage, terms, horizon, upstreams)
-    open_pieces = reduce(and_, (up.coverage for up in upstreams), missing)
-    blocked = missing - open_pieces
-    if unfinished and open_pieces.covers(unfinished):
-        return Plan(horizon=horizon, ready=(unfinished,), blocked=blocked, holes=missing)
-    ready: list[Window] = []
-    due_at = None
-    moving = any(up.moving for up in upstreams)
-    size = min((s for s in (terms.duration, window_limit) if s is not None), default=None)
-    for window in _cut(open_pieces, size, terms.newest_first):
-        hole = next(piece for piece in missing if piece.contains(window))
-        if coverage and _too_fresh(window, hole, horizon, size, terms.interval):
-            due_at = hole.start + terms.interval if hole.duration < terms.interval else window.start + terms.interval
-        elif moving and _may_grow(window, hole, size, terms.newest_first):
-            blocked = blocked | WindowSet((window,))
-        else:
-            ready.append(window)
-            if len(ready) == at_most:
-                break
-    return Plan(horizon=horizon, ready=tuple(ready), blocked=blocked, due_at=due_at, holes=missing)
+        whole = _snapshot(history_start, horizon, upstreams)
+        open_pieces, left = due & whole, min(1, len(due.pieces))
+        windows = iter(whole if open_pieces else ())
+    else:
+        open_pieces, left = _open(due, size, upstreams), sum(_count(hole.duration, size) for hole in due)
+        windows = _cut(open_pieces, due, size, terms.newest_first)
+    return Plan(
+        horizon=horizon,
+        ready=tuple(islice(chain(begun, windows), at_most)),
+        blocked=due - open_pieces,
+        due_at=late.pieces[0].start + terms.interval + terms.settle if late else None,
+        holes=holes,
+        windows_left=len(begun) + left,
+    )
 
 
-def _cut(pieces: WindowSet, size: timedelta | None, newest_first: bool) -> Iterator[Window]:
-    for piece in reversed(pieces.pieces) if newest_first else pieces:
-        if size is None:
-            yield piece
-        elif newest_first:
-            end = piece.end
-            while end > piece.start:
-                start = max(piece.start, end - size) if end - piece.start > size else piece.start
-                yield Window(start, end)
-                end = start
-        else:
-            yield from piece.split(size)
-
-
-def _too_fresh(window: Window, hole: Window, horizon: datetime, size: timedelta | None, interval: timedelta) -> bool:
-    """Whether the interval delays this window: it is (part of) the last piece, the one that touches the horizon."""
-    if hole.end < horizon:
-        return False
-    short = window.end == horizon and window.duration < interval and (size is None or window.duration < size)
-    return short or hole.duration < interval
-
-
-def _may_grow(window: Window, hole: Window, size: timedelta | None, newest_first: bool) -> bool:
-    """Whether a moving upstream could still make this window longer."""
-    if size is not None and window.duration >= size:
-        return False
-    return window.start > hole.start if newest_first else window.end < hole.end
-
-
-def _snapshot(
+def _begun(
+    unfinished: Window | None,
     history_start: datetime,
-    coverage: WindowSet,
-    terms: Terms,
-    horizon: datetime,
+    holes: WindowSet,
+    size: timedelta | None,
     upstreams: tuple[Upstream, ...],
-) -> Plan:
+    terms: Terms,
+) -> tuple[Window, ...]:
+    """The window with a resume point, if it is still as good as when it was begun."""
+    if unfinished is None or not all(up.coverage.covers(unfinished) for up in upstreams):
+        return ()
+    if terms.snapshot:
+        fits = unfinished.start == history_start and bool(holes & WindowSet((unfinished,)))
+    else:
+        fits = holes.covers(unfinished) and (size is None or unfinished.duration <= size)
+    return (unfinished,) if fits else ()
+
+
+def _late(
+    missing: WindowSet, horizon: datetime, size: timedelta | None, interval: timedelta, *, new: bool
+) -> WindowSet:
+    """What the interval delays: a last window at the horizon that is shorter than the interval and the size.
+
+    A key without coverage waits for nothing, if that window is all there is.
+    """
+    if missing.end != horizon:
+        return NOTHING
+    hole = missing.pieces[-1]
+    start = hole.start if size is None else hole.start + hole.duration // size * size
+    short = horizon - start < interval and not (new and start == hole.start)
+    return WindowSet.between(start, horizon) if short else NOTHING
+
+
+def _open(due: WindowSet, size: timedelta | None, upstreams: tuple[Upstream, ...]) -> WindowSet:
+    """What the upstreams cover of ``due``; while one moves, only the windows that it cannot make longer."""
+    covered = reduce(and_, (up.coverage for up in upstreams), due)
+    if not any(up.moving for up in upstreams):
+        return covered
+    return WindowSet(tuple(piece for part in covered for piece in _whole(part, _hole(part, due), size)))
+
+
+def _whole(part: Window, hole: Window, size: timedelta | None) -> WindowSet:
+    """``part`` without the windows it holds only a piece of."""
+    step = size or hole.duration
+    start = hole.start - (hole.start - part.start) // step * step
+    end = part.end if part.end == hole.end else hole.start + (part.end - hole.start) // step * step
+    return WindowSet.between(start, end)
+
+
+def _cut(pieces: WindowSet, due: WindowSet, size: timedelta | None, newest_first: bool) -> Iterator[Window]:
+    """``pieces`` along the grids of their holes, lazily: ten years are not cut to find one window."""
+    order = -1 if newest_first else 1
+    for piece in pieces.pieces[::order]:
+        hole = _hole(piece, due)
+        step = size or hole.duration
+        cells = range((piece.start - hole.start) // step, _count(piece.end - hole.start, step))
+        for index in cells[::order]:
+            start = hole.start + index * step
+            yield Window(max(start, piece.start), start + min(step, piece.end - start))
+
+
+def _hole(piece: Window, due: WindowSet) -> Window:
+    return due.piece_at(piece.start) or piece
+
+
+def _count(duration: timedelta, size: timedelta | None) -> int:
+    return -(-duration // size) if size else 1
+
+
+def _snapshot(history_start: datetime, horizon: datetime, upstreams: tuple[Upstream, ...]) -> WindowSet:
     """One window from the history start, bounded by the unbroken coverage of the upstreams."""
-    ends = [up.coverage.unbroken_end(history_start) or history_start for up in upstreams]
-    end = min([horizon, *ends])
-    whole = WindowSet.between(history_start, horizon)
-    blocked = WindowSet.between(end, horizon)
-    due_at = coverage.end + terms.interval if coverage.end else None
-    if due_at and horizon < due_at:
-        return Plan(horizon=horizon, due_at=due_at)
-    may_grow = end < horizon and any(up.moving for up in upstreams)
-    if end <= (coverage.end or history_start) or may_grow:
-        return Plan(horizon=horizon, blocked=blocked, holes=whole - coverage)
-    return Plan(horizon=horizon, ready=(Window(history_start, end),), blocked=blocked, holes=whole - coverage)
+    end = min([horizon, *(up.coverage.unbroken_end(history_start) or history_start for up in upstreams)])
+    if end < horizon and any(up.moving for up in upstreams):
+        return NOTHING
+    return WindowSet.between(history_start, end)
