@@ -23,7 +23,9 @@ __all__ = ["FIRST_DELAY", "Reaction", "Reason", "Record", "ease", "react"]
 
 FIRST_DELAY = timedelta(seconds=60)
 LONGEST_DELAY = timedelta(hours=6)
-SHORTEST_HALVED = timedelta(minutes=1)
+SHORTEST_WINDOW = timedelta(seconds=1)
+SHORTEST_TIMED_OUT = timedelta(minutes=1)
+LONGEST_LIMIT = timedelta(days=366)
 BREAKER_FAILURES = 20
 BREAKER_AGE = timedelta(days=2)
 PROBE_EVERY = timedelta(days=1)
@@ -65,8 +67,8 @@ class Record:
 class Reaction:
     """What is to be stored after an attempt that did not seal.
 
-    ``failed`` False = it counts as no failure. ``retry_at`` delays this key; ``hold`` True places a hold until
-    ``retry_at`` (None = until someone acts), on the whole data source of the tenant where ``whole_source``.
+    ``failed`` False = it counts as no failure. ``retry_at`` delays this key; ``hold`` places a hold until
+    ``retry_at`` (None = until someone acts), on the tenant's whole data source where ``whole_source``.
     """
 
     reason: Reason
@@ -105,32 +107,34 @@ def react(
             return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
         case Overloaded() | TransactionConflict():
             return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=now + first_delay)
-        case WindowTooLarge() if window.duration > timedelta(seconds=1):
-            return Reaction(reason=Reason.RUNNABLE, record=_halved(record, window), failed=False, retry_at=now)
+        case WindowTooLarge() if _halving_helps(record, window, SHORTEST_WINDOW):
+            record = _halved(record, window)
+            return Reaction(reason=Reason.RUNNABLE, record=record, failed=False, retry_at=now)
     worse = _one_more(record, now)
-    if isinstance(error, WindowTimedOut) and window.duration > SHORTEST_HALVED:
+    if isinstance(error, WindowTimedOut) and _halving_helps(record, window, SHORTEST_TIMED_OUT):
         worse = _halved(worse, window)
     if _breaks(worse, now):
         return Reaction(reason=Reason.BREAKER_OPEN, record=worse, retry_at=now + PROBE_EVERY, hold=True)
-    delay = backoff(worse.failures, first_delay, rng or random.Random())
+    delay = backoff(worse.failures, first_delay, rng or random.Random())  # noqa: S311 - jitter is no secret
     reason = Reason.COLLECTOR_BROKEN if isinstance(error, PluginError) else Reason.BACKOFF
     return Reaction(reason=reason, record=worse, retry_at=now + delay)
 
 
 def backoff(failures: int, first_delay: timedelta, rng: random.Random) -> timedelta:
-    """Full jitter: anything between nothing and ``first_delay`` doubled per failure, at most six hours."""
-    ceiling = min(first_delay * 2 ** min(failures - 1, 20), max(LONGEST_DELAY, first_delay))
-    return ceiling * rng.uniform(0.5 if failures == 1 else 0.0, 1.0)
+    """Full jitter: anything up to ``first_delay`` doubled per failure, at most six hours.
+
+    The first failure waits at least half of ``first_delay``, so that a single fault is not met again at once.
+    """
+    ceiling: timedelta = min(first_delay * 2 ** min(failures - 1, 20), max(LONGEST_DELAY, first_delay))
+    return ceiling * rng.uniform(0.5 if failures <= 1 else 0.0, 1.0)
 
 
 def ease(record: Record, duration: timedelta | None) -> Record:
     """The record after a sealed window: no failures, and a halved window size grows back by doubling."""
-    limit = record.window_limit
-    if limit is not None:
-        limit = limit * 2 if duration is None or limit * 2 < duration else None
-        if limit is not None and limit > timedelta(days=366):
-            limit = None
-    return Record(window_limit=limit)
+    if record.window_limit is None:
+        return Record()
+    limit = record.window_limit * 2
+    return Record(window_limit=limit if limit < (duration or LONGEST_LIMIT) else None)
 
 
 def _one_more(record: Record, now: datetime) -> Record:
@@ -138,7 +142,12 @@ def _one_more(record: Record, now: datetime) -> Record:
 
 
 def _halved(record: Record, window: Window) -> Record:
-    return evolve(record, window_limit=max(window.duration / 2, timedelta(seconds=1)))
+    return evolve(record, window_limit=max(window.duration / 2, SHORTEST_WINDOW))
+
+
+def _halving_helps(record: Record, window: Window, shortest: timedelta) -> bool:
+    """False where an earlier halving did not make the window shorter: a snapshot cannot be cut."""
+    return shortest < window.duration <= (record.window_limit or window.duration)
 
 
 def _breaks(record: Record, now: datetime) -> bool:
