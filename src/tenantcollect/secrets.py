@@ -1,8 +1,9 @@
 """Masking by value: what makes G6 true for texts that other people wrote (floor: ground, pure)."""
 
 import base64
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 from urllib.parse import quote, quote_plus
 
@@ -12,45 +13,93 @@ __all__ = ["MASK", "Masker", "one_line", "storable"]
 
 MASK = "***"
 SHORTEST_SECRET = 4
+SHORTEST_LINE = 16
 LONGEST_TEXT = 4000
-URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
-# Control, line-separating and bidirectional characters that would let a text forge a line or a terminal.
-FORGERY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+PASSWORDS = re.compile(
+    r"""(?P<url>(?<=://)[^/\s:@]*:)[^/\s"'<>]+@|(?P<pair>\b(?:password|passwd|pwd)=)(?:'[^']*'|[^\s&'"]+)""",
+    re.IGNORECASE,
+)
+# What browsers' encodeURIComponent, encodeURI and our own libraries leave as it is.
+URL_SAFE = ("", "/", "!'()*", "!#$&'()*+,/:;=?@[]")
+# Control, line-separating and bidirectional characters that would let a text forge a line or a terminal, and
+# surrogates, which no stream can write.
+FORGERY = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @frozen
 class Masker:
-    """Replaces secret values, also url-encoded and base64 forms, in any text; its repr shows none of them."""
+    """Replaces secret values in any text, also in the forms that URLs, base64, JSON and repr give them.
+
+    Its own repr shows none of them.
+    """
 
     forms: tuple[str, ...] = field(repr=False, default=())
 
     @classmethod
     def of(cls, secrets: Iterable[str]) -> Self:
-        """A masker of ``secrets``; values shorter than four characters would mask ordinary words and are left."""
-        forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in _forms(secret)}
-        return cls(tuple(sorted(forms, key=lambda form: (-len(form), form))))
+        """A masker of ``secrets``; values shorter than four characters would mask words and are left.
+
+        Of a secret of several lines, such as a private key, each long line is a secret too.
+        """
+        parts = {part for secret in secrets for part in _parts(secret) if len(part) >= SHORTEST_SECRET}
+        return cls(tuple(sorted({form for part in parts for form in _forms(part)})))
 
     def mask(self, text: str) -> str:
-        """``text`` with every secret, and every password inside a URL, replaced by ``***``."""
-        for form in self.forms:
-            text = text.replace(form, MASK)
-        return URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+        """``text`` with every secret, and every password inside a URL or a DSN, replaced by ``***``."""
+        shown, at = [], 0
+        for start, end in _merged(span for form in self.forms for span in _spans(text, form)):
+            shown += [text[at:start], MASK]
+            at = end
+        return PASSWORDS.sub(_hidden, "".join((*shown, text[at:])))
 
     def storable(self, text: str) -> str:
         """``text`` masked, then cut, as errors, warnings and progress are stored."""
         return storable(self.mask(text))
 
 
-def _forms(secret: str) -> Iterable[str]:
-    raw = secret.encode("utf-8", "surrogatepass")
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found['url']}{MASK}@" if found["url"] is not None else f"{found['pair']}{MASK}"
+
+
+def _spans(text: str, form: str) -> Iterator[tuple[int, int]]:
+    start = text.find(form)
+    while start >= 0:
+        yield start, start + len(form)
+        start = text.find(form, start + 1)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _parts(secret: str) -> Iterator[str]:
     yield secret
-    yield repr(secret)[1:-1]
-    yield quote(secret, safe="", errors="replace")
-    yield quote(secret, errors="replace")
-    yield quote_plus(secret, errors="replace")
+    yield secret.strip()
+    yield from (line for line in map(str.strip, secret.splitlines()) if len(line) >= SHORTEST_LINE)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    raw = secret.encode("utf-8", "surrogatepass")
+    yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1])
+    yield repr("'\"" + secret)[4:-1]  # in a text that holds both kinds of quotes
+    for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield from (escaped, escaped.replace("/", "\\/"))
+    urls = [quote(secret, safe=safe, errors="replace") for safe in URL_SAFE]
+    for url in (*urls, quote_plus(secret, errors="replace")):
+        yield from (url, re.sub("%..", lambda code: code.group().lower(), url))
+    yield from _base64_forms(raw)
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """What the secret alone decides: inside a longer base64 text it stands at one of three alignments."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for offset in range(3):
-            # A secret inside a longer base64 text (Basic auth) stands at one of three alignments.
             form = encode(b"\0" * offset + raw).decode("ascii").rstrip("=")[(offset * 8 + 5) // 6 :]
             form = form[:-1] if (offset + len(raw)) % 3 else form
             if len(form) >= SHORTEST_SECRET:
