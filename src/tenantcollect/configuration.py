@@ -85,17 +85,15 @@ def _open(model: type[BaseModel]) -> bool:
 
 def _unknown(model: type[BaseModel], env: Collection[str]) -> dict[str, str]:
     declared = declared_keys(model)
-    return {key: _unknown_problem(key, declared) for key in env if key not in declared}
-
-
-def _unknown_problem(key: str, declared: Collection[str]) -> str:
-    by_fold = {name.casefold(): name for name in declared}
-    near = get_close_matches(key.casefold(), by_fold, n=1)
-    if near:
-        return f"unknown key; did you mean {by_fold[near[0]]}?"
-    return (
-        f"unknown key; the keys are {', '.join(declared)}" if declared else "unknown key; there are no keys"
-    )
+    # A key that is missing is more likely to have been meant than one that is there too.
+    meant = {key.casefold(): key for key in declared if key not in env}
+    problems = {}
+    for key in env:
+        if key not in declared:
+            near = get_close_matches(key.casefold(), meant, n=1)
+            known = f"the keys are {', '.join(declared)}" if declared else "there are no keys"
+            problems[key] = f"unknown key; {f'did you mean {meant[near[0]]}?' if near else known}"
+    return problems
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
@@ -103,9 +101,7 @@ def _problems(error: ValidationError) -> list[tuple[str, str]]:
     return [(str(detail["loc"][0]) if detail["loc"] else WHOLE, detail["msg"]) for detail in details]
 
 
-def _masked(
-    problems: list[tuple[str, str]], env: Mapping[str, str], secrets: Collection[str]
-) -> dict[str, str]:
+def _masked(problems: list[tuple[str, str]], env: Mapping[str, str], secrets: Collection[str]) -> dict[str, str]:
     """The problems by key; a validator's own words may repeat what it was given."""
     fields: dict[str, list[str]] = {}
     for key, text in problems:

@@ -62,10 +62,10 @@ def _retry_after(headers: Mapping[str, str]) -> RetryAfter:
         number = float(reset) if reset else 0.0
     except ValueError:
         return reset
-    if number < EPOCH_SECONDS:
-        return number or None
-    seconds = number / 1000 if number > EPOCH_MILLISECONDS else number
-    return datetime.fromtimestamp(min(seconds, EPOCH_MILLISECONDS), UTC)
+    if number > EPOCH_SECONDS:
+        seconds = number / 1000 if number > EPOCH_MILLISECONDS else number
+        return datetime.fromtimestamp(min(seconds, EPOCH_MILLISECONDS), UTC)
+    return number or None
 
 
 def _first(headers: Mapping[str, str], names: Iterable[str]) -> str | None:

@@ -40,9 +40,7 @@ def upsert(db: Session | Connection, table: Any, rows: Iterable[Row]) -> int:
     if distinct:
         insert = INSERTS.get(_dialect(db, target))
         if insert is None:
-            raise TenantcollectError(
-                f"upsert() writes to SQLite and PostgreSQL, not to {_dialect(db, target)}"
-            )
+            raise TenantcollectError(f"upsert() writes to SQLite and PostgreSQL, not to {_dialect(db, target)}")
         for names, some in _batches(distinct):
             statement = _statement(insert(target), target, [columns[name] for name in names])
             db.execute(statement, [{columns[name].key: row[name] for name in names} for row in some])

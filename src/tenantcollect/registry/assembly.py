@@ -53,17 +53,12 @@ def _problem(parts: Parts, name: str, reason: str) -> Problem:
 def _source(parts: Parts, plugins: Plugins) -> DataSource:
     """What the scripts share, from the data source's own plugin or from its only script."""
     holders = [
-        name
-        for name in (parts.data_source, *parts.only_script)
-        if name in parts.entries or name in parts.problems
+        name for name in (parts.data_source, *parts.only_script) if name in parts.entries or name in parts.problems
     ]
     if holders and holders[0] in parts.problems:
         raise PluginError(parts.problems[holders[0]].reason)
     owners = {
-        hook: parts.entries[name]
-        for name in holders
-        for hook in parts.functions.get(name, ())
-        if hook in SHARED_HOOKS
+        hook: parts.entries[name] for name in holders for hook in parts.functions.get(name, ()) if hook in SHARED_HOOKS
     }
 
     def ask(hook: str, check: Callable[[object], T]) -> T | None:

@@ -156,9 +156,7 @@ def _one_by_one(group: str, problems: dict[str, Problem]) -> Iterator[EntryPoint
             yield from distribution.entry_points.select(group=group)
         except Exception as error:  # noqa: BLE001 - whatever its metadata holds
             where = getattr(distribution, "_path", None) or "a distribution"
-            reason = (
-                f"the entry points of {where} cannot be read ({type(error).__name__}: {error}); reinstall it"
-            )
+            reason = f"the entry points of {where} cannot be read ({type(error).__name__}: {error}); reinstall it"
             problems[f"metadata:{where}"] = Problem(name=str(where), reason=reason)
 
 

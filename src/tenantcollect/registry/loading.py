@@ -56,9 +56,7 @@ class Parts:
             except PluginError as error:
                 wrong[entry.name] = entry.problem(str(error))
         by_name = {entry.name: entry for entry in entries}
-        return cls(
-            data_source=data_source, entries=by_name, functions=functions, problems=wrong, scripts=scripts
-        )
+        return cls(data_source=data_source, entries=by_name, functions=functions, problems=wrong, scripts=scripts)
 
     @property
     def only_script(self) -> Sequence[str]:
@@ -93,11 +91,7 @@ def _functions(entry: Entry, *, alone: bool, shared: Collection[str]) -> Functio
     """
     plugin = instance(guarded(f"{entry.value} cannot be imported", entry.load))
     found = guarded("its hooks cannot be read", lambda: implementations(plugin))
-    wrong = (
-        _script_problems(entry, plugin, found, alone, shared)
-        if entry.script
-        else _source_problems(entry, found)
-    )
+    wrong = _script_problems(entry, plugin, found, alone, shared) if entry.script else _source_problems(entry, found)
     if problems := "; ".join(wrong):
         raise PluginError(problems)
     return {hook: one.function for hook, one in found.items()}
@@ -106,14 +100,8 @@ def _functions(entry: Entry, *, alone: bool, shared: Collection[str]) -> Functio
 def instance(thing: object) -> object:
     """A module or object as it is, a class called without arguments. Raises :class:`PluginError`."""
     if isinstance(thing, type):
-        return guarded(
-            f"the class {thing.__name__} at {place(thing)} cannot be called without arguments", thing
-        )
-    if (
-        thing is None
-        or inspect.isroutine(thing)
-        or isinstance(thing, str | bytes | int | float | list | tuple | dict)
-    ):
+        return guarded(f"the class {thing.__name__} at {place(thing)} cannot be called without arguments", thing)
+    if thing is None or inspect.isroutine(thing) or isinstance(thing, str | bytes | int | float | list | tuple | dict):
         kind = "function" if inspect.isroutine(thing) else type(thing).__name__
         raise PluginError(f"a plugin must be a module, an object or a class with hooks, not a {kind}")
     return thing

@@ -68,9 +68,7 @@ def config(value: object) -> "type[BaseModel]":
         raise PluginError(f"config() must return a pydantic model class, not {_kind(value)}")
     if any(base.__name__ == "BaseSettings" for base in value.__mro__):
         # It fills its fields from the process environment, which belongs to the host, not to a tenant (G4).
-        raise PluginError(
-            "config() must return a BaseModel; BaseSettings would read the process's environment"
-        )
+        raise PluginError("config() must return a BaseModel; BaseSettings would read the process's environment")
     try:
         config_schema(value)
     except Exception as error:  # pydantic's own, or that of a type of the plugin

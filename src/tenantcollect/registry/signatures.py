@@ -101,12 +101,12 @@ def _at(one: Implementation) -> str:
 
 
 def _underlying(static: Any) -> Any:
-    """The function inside a static method, class method, bound method or property."""
+    """The function inside a static method, class method, bound method, property or partial."""
     if isinstance(static, staticmethod | classmethod | MethodType):
         return static.__func__
     if isinstance(static, property):
         return static.fget
-    return static.func if isinstance(static, functools.cached_property) else static
+    return static.func if isinstance(static, functools.cached_property | functools.partial) else static
 
 
 def _mark(static: Any) -> Mapping[str, Any] | None:
@@ -130,9 +130,7 @@ def _marked(plugin: object) -> Iterator[Implementation]:
                 raise PluginError(f"{attribute} at {place(static)} is a {kind}; @hookimpl marks functions")
             continue
         hook = options.get("specname") or attribute
-        yield Implementation(
-            hook=hook, attribute=attribute, function=getattr(plugin, attribute), options=options
-        )
+        yield Implementation(hook=hook, attribute=attribute, function=getattr(plugin, attribute), options=options)
 
 
 def _unmarked(plugin: object, found: Iterable[Implementation]) -> Iterator[str]:
@@ -143,7 +141,7 @@ def _unmarked(plugin: object, found: Iterable[Implementation]) -> Iterator[str]:
             continue
         if not isinstance(static, MARKABLE):
             kind = "class" if isinstance(static, type) else type(static).__name__
-            cure = "write a @hookimpl function {hook}() that returns it"
+            cure = f"write a @hookimpl function {hook}() instead"
             yield f"{hook} in {place(plugin)} is a {kind}; {cure}"
             continue
         function = _underlying(static)
