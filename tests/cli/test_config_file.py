@@ -105,6 +105,6 @@ def test_a_file_that_cannot_be_text_is_refused(tmp_path: Path, raw: bytes, part:
     """A file that is too large or of another encoding is refused with its name and the cure."""
     file = tmp_path / "config.toml"
     file.write_bytes(raw)
-    with pytest.raises(ConfigurationError, match="config.toml") as refused:
+    with pytest.raises(ConfigurationError, match=r"config\.toml") as refused:
         read(file)
     assert part in str(refused.value)

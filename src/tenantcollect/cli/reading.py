@@ -1,0 +1,143 @@
+"""The commands that only read: plan, status, history, explain, check, plugins (floor: cli)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tenantcollect.cli.options import Json, Limit, SomeScript, SomeSource, SomeTenant
+from tenantcollect.cli.target import database_of, target_of
+
+if TYPE_CHECKING:
+    from tenantcollect.cli.printing import Column
+    from tenantcollect.orchestrator import Orchestrator
+
+Source = Callable[["Orchestrator"], Iterable[Any]]
+RECENT = 50
+"""Attempts that ``history`` shows unless it is told how many."""
+
+
+def plan(
+    context: typer.Context,
+    tenant: SomeTenant = None,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    limit: Limit = None,
+    json: Json = False,
+) -> None:
+    """Show which windows are still to be collected."""
+    from tenantcollect.cli import tables
+
+    chosen = (tenant, data_source, script)
+    _show(context, "plan", tables.PLAN, lambda o: o.plan(*chosen, limit=limit), json, limit)
+
+
+def status(
+    context: typer.Context,
+    tenant: SomeTenant = None,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    limit: Limit = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Exit with 3 if any key is stale.")] = False,
+    json: Json = False,
+) -> None:
+    """Show where each key stands, stalest first."""
+    from tenantcollect.cli import tables
+    from tenantcollect.cli.failures import NEEDS_ACTION
+    from tenantcollect.cli.printing import watched
+
+    chosen = (tenant, data_source, script)
+    found: list[Any] = []
+
+    def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
+        return watched(orchestrator.status(*chosen, limit=limit), lambda row: row.stale, found)
+
+    _show(context, "status", tables.STATUS, rows, json, limit, tables.troubles)
+    if stale and found:
+        raise typer.Exit(NEEDS_ACTION)
+
+
+def history(
+    context: typer.Context,
+    tenant: SomeTenant = None,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    limit: Limit = None,
+    json: Json = False,
+) -> None:
+    """Show the newest attempts, 50 unless told."""
+    from tenantcollect.cli import tables
+
+    chosen = (tenant, data_source, script)
+    _show(context, "history", tables.HISTORY, lambda o: o.history(*chosen, limit=limit or RECENT), json, limit)
+
+
+def explain(
+    context: typer.Context,
+    tenant: SomeTenant = None,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    limit: Limit = None,
+    json: Json = False,
+) -> None:
+    """Say why each key runs or not, and what to do."""
+    from tenantcollect.cli import tables
+
+    chosen = (tenant, data_source, script)
+    _show(context, "explain", tables.EXPLAIN, lambda o: o.explain(*chosen, limit=limit), json, limit)
+
+
+def check(
+    context: typer.Context, tenant: SomeTenant = None, data_source: SomeSource = None, json: Json = False
+) -> None:
+    """Try the credentials; exit with 3 if any is refused."""
+    from tenantcollect.cli import tables
+    from tenantcollect.cli.failures import NEEDS_ACTION
+    from tenantcollect.cli.printing import watched
+
+    refused: list[Any] = []
+
+    def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
+        return watched(orchestrator.check(tenant, data_source), lambda row: not row.ok, refused)
+
+    _show(context, "check", tables.CHECK, rows, json)
+    if refused:
+        raise typer.Exit(NEEDS_ACTION)
+
+
+def plugins(context: typer.Context, json: Json = False) -> None:
+    """Show the collectors found, and what failed to load."""
+    from tenantcollect.cli import tables
+    from tenantcollect.cli.printing import print_json_rows, print_table, say
+
+    target = target_of(context)
+    with target.orchestrator(create=True) as orchestrator:  # asks no table, so no file is made
+        rows, database = orchestrator.plugins(), database_of(orchestrator)
+    if json:
+        print_json_rows(database, rows)
+        return
+    print_table(database, "plugins", tables.PLUGINS, [row for row in rows if not row.error])
+    for row in rows:
+        if row.error:
+            say(f"{row.name}: {row.error}", style="red")
+
+
+def _show(
+    context: typer.Context,
+    title: str,
+    columns: "Sequence[Column]",
+    rows: Source,
+    json: bool,
+    limit: int | None = None,
+    after: Callable[[Sequence[Any]], None] | None = None,
+) -> None:
+    from tenantcollect.cli.printing import LONGEST_TABLE, print_json_rows, print_table
+
+    with target_of(context).orchestrator() as orchestrator:
+        database = database_of(orchestrator)
+        if json:
+            print_json_rows(database, rows(orchestrator))
+            return
+        printed = print_table(database, title, columns, rows(orchestrator), limit or LONGEST_TABLE)
+        if after:
+            after(printed)

@@ -1,0 +1,125 @@
+"""Changes when and what is collected: trigger, pause, resume, backfill, replay (floor: cli)."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tenantcollect.cli.options import (
+    DataSource,
+    DryRun,
+    End,
+    Json,
+    Since,
+    SomeScript,
+    SomeSource,
+    Start,
+    Tenant,
+    Until,
+)
+from tenantcollect.cli.target import database_of, target_of
+
+if TYPE_CHECKING:
+    from tenantcollect.keys import Key
+    from tenantcollect.orchestrator import Orchestrator
+
+
+def trigger(
+    context: typer.Context,
+    tenant: Tenant,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Make keys due now; the next pass runs them."""
+    _change(context, "due now", lambda o: o.trigger(tenant, data_source, script, dry_run=dry_run), dry_run, json)
+
+
+def pause(
+    context: typer.Context,
+    tenant: Tenant,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    until: Until = None,
+    detail: Annotated[str, typer.Option(help="Why; shown by explain.", metavar="TEXT")] = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Stop collecting, until a time or until resume."""
+
+    def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
+        return orchestrator.pause(tenant, data_source, script, until=until, detail=detail, dry_run=dry_run)
+
+    _change(context, "paused", change, dry_run, json)
+
+
+def resume(
+    context: typer.Context,
+    tenant: Tenant,
+    data_source: SomeSource = None,
+    script: SomeScript = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Lift what holds keys back, such as a pause."""
+    _change(context, "resumed", lambda o: o.resume(tenant, data_source, script, dry_run=dry_run), dry_run, json)
+
+
+def backfill(
+    context: typer.Context,
+    tenant: Tenant,
+    data_source: DataSource,
+    since: Since,
+    script: SomeScript = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Collect older data too, from a time on."""
+
+    def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
+        return orchestrator.backfill(tenant, data_source, script, since=since, dry_run=dry_run)
+
+    _change(context, "begins earlier", change, dry_run, json)
+
+
+def replay(
+    context: typer.Context,
+    tenant: Tenant,
+    data_source: DataSource,
+    script: SomeScript = None,
+    start: Start = None,
+    end: End = None,
+    dependents: Annotated[bool, typer.Option(help="Also replay what depends on it.")] = True,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Collect a range again; no row is deleted."""
+
+    def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
+        return orchestrator.replay(
+            tenant, data_source, script, start=start, end=end, dependents=dependents, dry_run=dry_run
+        )
+
+    _change(context, "collected again", change, dry_run, json)
+
+
+def _change(
+    context: typer.Context,
+    done: str,
+    change: "Callable[[Orchestrator], Iterable[Key]]",
+    dry_run: bool,
+    json: bool,
+) -> None:
+    from tenantcollect.cli.printing import note, print_json_rows, print_table
+    from tenantcollect.cli.tables import KEYS
+
+    with target_of(context).orchestrator() as orchestrator:
+        database = database_of(orchestrator)
+        keys = list(change(orchestrator))
+    if json:
+        print_json_rows(database, keys)
+    else:
+        print_table(database, f"would be {done}" if dry_run else done, KEYS, keys)
+        if not keys:
+            note("no such key; see: tenantcollect status")

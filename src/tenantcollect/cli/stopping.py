@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM during a pass: the first ends it gracefully, the second at once (floor: cli)."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenantcollect.orchestrator import Orchestrator
+
+SAID = b"\nstopping: open windows may finish; once more ends at once (nothing is lost)\n"
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextmanager
+def stoppable(orchestrator: "Orchestrator") -> Iterator[None]:
+    """Inside, a signal asks the pass to stop; a second one exits with 128 + its number (130, 143)."""
+    asked = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            if sys.stderr.isatty():
+                os.write(2, SHOW_CURSOR)  # a progress bar hides it
+            os._exit(128 + number)  # threads may hang in a collector: nothing waits for them
+        asked = True
+        os.write(2, SAID)
+        # Not in this frame: it interrupts the very pass that `stop` waits for.
+        Thread(target=orchestrator.stop, name="tenantcollect-stop", daemon=True).start()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

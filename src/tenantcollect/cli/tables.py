@@ -1,0 +1,208 @@
+"""What a person sees of each kind of row (floor: cli). The JSON has every field."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import frozen
+
+from tenantcollect.catalog import Source
+from tenantcollect.cli.printing import Column, counted, instant, say
+from tenantcollect.reports import Range, StatusRow
+
+
+@frozen(kw_only=True)
+class SourceRow:
+    """A configured data source; secret values of ``env`` are masked, ``interval`` is in seconds."""
+
+    tenant_id: str
+    data_source: str
+    env: Mapping[str, str]
+    since: datetime | None
+    interval: float | None
+    order: str
+
+
+@frozen(kw_only=True)
+class ChangeRow:
+    """Which keys of a data source were set or removed; no value."""
+
+    tenant_id: str
+    data_source: str
+    set: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+@frozen(kw_only=True)
+class FreshRow:
+    """Where a key stands, and how many rows of its tables the tenant has."""
+
+    tenant_id: str
+    data_source: str
+    script: str
+    status: str
+    reason: str
+    last_fetched_data_date: datetime | None
+    lag: float | None
+    rows: int
+
+
+def fresh_row(row: StatusRow, rows: int) -> FreshRow:
+    """A status row, and the number of rows counted."""
+    return FreshRow(
+        tenant_id=row.tenant_id,
+        data_source=row.data_source,
+        script=row.script,
+        status=row.status,
+        reason=row.reason,
+        last_fetched_data_date=row.last_fetched_data_date,
+        lag=row.lag,
+        rows=rows,
+    )
+
+
+def source_row(source: Source, env: Mapping[str, str]) -> SourceRow:
+    """What is configured, with ``env`` already masked."""
+    return SourceRow(
+        tenant_id=source.tenant_id,
+        data_source=source.data_source,
+        env=env,
+        since=source.since,
+        interval=source.interval.total_seconds() if source.interval else None,
+        order=source.order,
+    )
+
+
+def _source(row: Any) -> str:
+    return f"{row.tenant_id}/{row.data_source}"
+
+
+def _key(row: Any) -> str:
+    return f"{row.tenant_id}/{row.data_source}/{row.script}"
+
+
+def _seconds(value: float | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)
+
+
+def _ranges(ranges: Sequence[Range]) -> str:
+    """The first range, and how many more there are."""
+    if not ranges:
+        return ""
+    start, end = ranges[0]
+    more = f" and {len(ranges) - 1} more" if len(ranges) > 1 else ""
+    return f"{instant(start)} – {instant(end)}{more}"
+
+
+def _advice(row: Any) -> str:
+    """What is wrong, why, and what to do, as far as it is known."""
+    parts = [row.detail or row.error, row.root_cause and f"root cause: {row.root_cause}", row.action]
+    return " → ".join(part for part in parts if part)
+
+
+STATUS: Sequence[Column] = (
+    ("key", _key),
+    ("status", lambda row: row.status),
+    ("reason", lambda row: row.reason),
+    ("collected until", lambda row: row.last_fetched_data_date),
+    ("lag", lambda row: _seconds(row.lag)),
+    ("stale", lambda row: row.stale),
+    ("holes", lambda row: len(row.holes)),
+    ("windows left", lambda row: row.windows_left),
+    ("last record", lambda row: row.last_record_at),
+    ("warnings", lambda row: len(row.warnings)),
+    ("progress", lambda row: row.progress),
+)
+PLAN: Sequence[Column] = (
+    ("key", _key),
+    ("reason", lambda row: row.reason),
+    ("from", lambda row: row.history_start),
+    ("to", lambda row: row.horizon),
+    ("windows left", lambda row: row.windows_left),
+    ("next window", lambda row: _ranges(row.windows)),
+    ("after", lambda row: row.upstreams),
+)
+HISTORY: Sequence[Column] = (
+    ("key", _key),
+    ("window", lambda row: _ranges([(row.window_start, row.window_end)])),
+    ("status", lambda row: row.status),
+    ("attempt", lambda row: row.attempt),
+    ("records", lambda row: row.records),
+    ("completed", lambda row: row.completed_at),
+    ("took", lambda row: row.completed_at - row.started_at),
+    ("reason", lambda row: row.reason),
+    ("warnings", lambda row: len(row.warnings)),
+    ("error", lambda row: row.error),
+)
+EXPLAIN: Sequence[Column] = (
+    ("key", _key),
+    ("reason", lambda row: row.reason),
+    ("since", lambda row: row.since),
+    ("until", lambda row: row.until),
+    ("detail", lambda row: row.detail),
+    ("root cause", lambda row: row.root_cause),
+    ("what to do", lambda row: row.action),
+)
+CHECK: Sequence[Column] = (
+    ("source", _source),
+    ("ok", lambda row: "yes" if row.ok else "no"),
+    ("detail", lambda row: row.detail),
+    ("reason", lambda row: row.reason),
+    ("what to do", lambda row: row.action),
+)
+PLUGINS: Sequence[Column] = (
+    ("collector", lambda row: row.name),
+    ("package", lambda row: " ".join(part for part in (row.package, row.version) if part)),
+    ("provides", lambda row: row.provides),
+    ("depends on", lambda row: row.dependencies),
+    ("window", lambda row: "snapshot" if row.snapshot else _seconds(row.import_window_duration) or "whole"),
+    ("config", lambda row: sorted((row.config_schema or {}).get("properties", ()))),
+)
+PASS: Sequence[Column] = (
+    ("key", _key),
+    ("reason", lambda row: row.reason),
+    ("completed", lambda row: row.completed),
+    ("failed", lambda row: row.failed),
+    ("what is wrong → what to do", _advice),
+)
+SOURCES: Sequence[Column] = (
+    ("source", _source),
+    ("env", lambda row: [f"{key}={value}" for key, value in row.env.items()]),
+    ("since", lambda row: row.since),
+    ("interval", lambda row: _seconds(row.interval)),
+    ("order", lambda row: row.order),
+)
+FRESHNESS: Sequence[Column] = (
+    ("key", _key),
+    ("status", lambda row: row.status),
+    ("reason", lambda row: row.reason),
+    ("collected until", lambda row: row.last_fetched_data_date),
+    ("lag", lambda row: _seconds(row.lag)),
+    ("rows", lambda row: row.rows),
+)
+CHANGES: Sequence[Column] = (
+    ("source", _source),
+    ("set", lambda row: row.set),
+    ("removed", lambda row: row.removed),
+)
+KEYS: Sequence[Column] = (("key", _key),)
+
+
+def troubles(rows: Sequence[Any]) -> None:
+    """One line for each key that someone must look after."""
+    for row in rows:
+        if (row.action or row.error) and (advice := _advice(row)):
+            say(f"{_key(row)}  {row.reason}: {advice}")
+
+
+def summary(counts: Any) -> str:
+    """What a pass did, in one line."""
+    if not counts.completed and not counts.failed and not counts.waiting and not counts.busy:
+        return "nothing to do"
+    parts = [f"{counted(counts.completed, 'window')} completed", f"{counts.failed} failed"]
+    if counts.waiting:
+        parts.append(f"{counted(counts.waiting, 'key')} waiting")
+    if counts.busy:
+        parts.append(f"{counted(counts.busy, 'key')} busy in another process")
+    return ", ".join(parts)

@@ -1,0 +1,148 @@
+"""Which orchestrator a command speaks to: a database by URL, or the host's own app (floor: cli)."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from typer import Context
+
+if TYPE_CHECKING:
+    from tenantcollect.orchestrator import Orchestrator
+
+DEFAULT_URL = "sqlite:///tenantcollect.db"
+URL_VARIABLE = "TENANTCOLLECT_DATABASE_URL"
+# `user:password@` behind the scheme, or a password among the options of the URL.
+PASSWORD = re.compile(r"://[^/:@]*:[^@]+@|[?&][^=&]*(password|passwd|secret)[^=&]*=", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """How the orchestrator runs windows; None = the library's own default. Times are in seconds."""
+
+    concurrency: int | None = None
+    lease_ttl: float | None = None
+    retry_delay: float | None = None
+    window_timeout: float | None = None
+    grace: float | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """What is set, as ``connect`` takes it."""
+        from datetime import timedelta
+
+        seconds = {
+            "lease_ttl": self.lease_ttl,
+            "retry_delay": self.retry_delay,
+            "window_timeout": self.window_timeout,
+            "grace": self.grace,
+        }
+        durations = {name: timedelta(seconds=value) for name, value in seconds.items() if value is not None}
+        return durations if self.concurrency is None else {**durations, "concurrency": self.concurrency}
+
+
+@dataclass(kw_only=True, slots=True)
+class Target:
+    """The global options.
+
+    ``command`` is how a next command begins that means the same database; ``hidden`` collects the values that
+    no error of this command may show.
+    """
+
+    url: str = DEFAULT_URL
+    app: str | None = None
+    command: str = "tenantcollect"
+    hidden: list[str] = field(default_factory=list)
+
+    def choose(self, url: str, app: str | None, *, on_command_line: bool) -> None:
+        """Take the global options.
+
+        Raises :class:`ConfigurationError` for a password on the command line (every user of the machine could
+        read it), and for both a URL and an app.
+        """
+        from tenantcollect.errors import ConfigurationError
+
+        if on_command_line and PASSWORD.search(url):
+            raise ConfigurationError(
+                "a password in --database-url can be read by every user of this machine; set "
+                f"{URL_VARIABLE}, or write the URL to a file and give --database-url @FILE"
+            )
+        if on_command_line and app:
+            raise ConfigurationError("give --database-url or --app, not both: the app brings its own database")
+        if on_command_line:
+            self.command = f"tenantcollect --database-url {quote(url)}"
+        elif app:
+            self.command = f"tenantcollect --app {quote(app)}"
+        self.url, self.app = _read(url) if url.startswith("@") else url, app
+
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database; None for any other."""
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        from tenantcollect.errors import ConfigurationError
+
+        try:
+            url = make_url(self.url)
+        except ArgumentError:
+            raise ConfigurationError(
+                f"the database URL cannot be read; write {DEFAULT_URL} or postgresql+psycopg://user@host/name"
+            ) from None
+        name = url.database
+        on_disk = url.get_backend_name() == "sqlite" and name and name != ":memory:" and not name.startswith("file:")
+        return Path(name) if on_disk and name else None
+
+    @property
+    def missing(self) -> bool:
+        """Whether the database is a SQLite file that is not there yet, or is empty."""
+        if self.app:
+            return False
+        file = self.database_file()
+        return file is not None and not (file.exists() and file.stat().st_size)
+
+    @contextmanager
+    def orchestrator(self, *, create: bool = False, engine: Engine | None = None) -> Iterator["Orchestrator"]:
+        """The orchestrator for one command.
+
+        Raises :class:`SchemaNotCurrent` for a SQLite file that is not there, unless ``create``.
+        """
+        from tenantcollect.cli.loading import from_app
+        from tenantcollect.errors import SchemaNotCurrent
+
+        if self.missing and not create:
+            raise SchemaNotCurrent(
+                f"there is no database {self.database_file()}; set {URL_VARIABLE} or --database-url, "
+                "or make it: tenantcollect db upgrade"
+            )
+        with from_app(self.app) if self.app else self._connected(create, engine or Engine()) as orchestrator:
+            yield orchestrator
+
+    def _connected(self, create: bool, engine: Engine) -> "Orchestrator":
+        from tenantcollect.compose import connect
+
+        return connect(self.url, create=create, **engine.arguments())
+
+
+def target_of(context: Context) -> Target:
+    """The global options of this command line."""
+    target = context.find_object(Target)
+    if target is None:
+        raise LookupError("the command was started without its global options")
+    return target
+
+
+def database_of(orchestrator: "Orchestrator") -> str:
+    """The database of an orchestrator, its password hidden."""
+    return orchestrator.schema.described() if orchestrator.schema else "the app's own state"
+
+
+def _read(reference: str) -> str:
+    from tenantcollect.errors import ConfigurationError
+
+    try:
+        return Path(reference[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError(f"--database-url {reference}: the file cannot be read ({reason})") from None

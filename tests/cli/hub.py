@@ -1,0 +1,87 @@
+"""A host's app for the tests of ``--app``: two tenants of a made-up ``hub``, on the memory backend.
+
+``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_SECONDS`` makes each window slow.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from tenantcollect import AuthenticationError, Context, hookimpl
+from tenantcollect.backends.memory import MemoryBackend
+from tenantcollect.orchestrator import Orchestrator
+
+SECRET = "tok-3f9a77"
+HOSTILE = "no\x1b[31m \u202e[red]entry\n"
+
+
+class Settings(BaseModel):
+    URL: str
+    TOKEN: SecretStr
+
+
+class Hub:
+    @hookimpl
+    def config(self) -> type[BaseModel]:
+        return Settings
+
+    @hookimpl
+    def check(self, env: Mapping[str, str], tenant_id: str) -> str:
+        _refuse(env, tenant_id)
+        return f"welcome {env['TOKEN']}"
+
+
+class Team:
+    @hookimpl
+    def import_window_duration(self) -> timedelta:
+        return timedelta(days=30)
+
+    @hookimpl
+    def run(self, env: Mapping[str, str], tenant_id: str, context: Context) -> int:
+        _refuse(env, tenant_id)
+        context.warn(HOSTILE)
+        if "HUB_SECONDS" in os.environ:
+            Path("started").touch()
+            threading.Event().wait(float(os.environ["HUB_SECONDS"]))
+        return 3
+
+
+class Repository:
+    @hookimpl
+    def dependencies(self) -> list[str]:
+        return ["team"]
+
+    @hookimpl
+    def run(self) -> int:
+        return 1
+
+
+def _refuse(env: Mapping[str, str], tenant_id: str) -> None:
+    if tenant_id == os.environ.get("HUB_REFUSES"):
+        raise AuthenticationError(f"{HOSTILE} {env['TOKEN']}")
+
+
+def build() -> Orchestrator:
+    """Two tenants, configured."""
+    backend = MemoryBackend()
+    orchestrator = Orchestrator(
+        state=backend.state,
+        locks=backend.locks,
+        catalog=backend.catalog,
+        collectors={"hub": Hub(), "hub.team": Team(), "hub.repository": Repository()},
+    )
+    for tenant_id in ("acme", "globex"):
+        orchestrator.configure(tenant_id, "hub", {"URL": "https://hub", "TOKEN": SECRET})
+    return orchestrator
+
+
+def broken() -> None:
+    """A host's own mistake."""
+    raise ValueError("no such\nserver")
+
+
+nothing = None

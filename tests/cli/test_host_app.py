@@ -1,0 +1,174 @@
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command, arguments, environment
+from tests.cli.hub import SECRET
+
+
+def test_run_collects_what_is_due_and_reports_as_json(hub: Command) -> None:
+    """``run --json`` is one object: the times, the counts and the keys touched."""
+    ended = hub("run", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    report = ended.json
+    assert report["schema_version"] == 1
+    assert report["windows"] == {"completed": 2 * (3 + 90), "failed": 0, "waiting": 0, "busy": 0}
+    assert {key["tenant_id"] for key in report["keys"]} == {"acme", "globex"}
+    assert report["started_at"].endswith("+00:00")
+
+
+def test_run_takes_only_what_is_chosen(hub: Command) -> None:
+    """Each selector may be repeated and narrows the pass; the number of windows is bounded."""
+    keys = hub("run", "--json", "--tenant", "acme", "--script", "team", "--max-windows", "2").json
+    assert keys["windows"]["completed"] == 2
+    assert {(key["tenant_id"], key["script"]) for key in keys["keys"]} == {("acme", "team")}
+
+
+def test_a_failing_tenant_gives_3_and_is_explained(hub: Command) -> None:
+    """Some key failed: exit code 3, with who, why and what to do; the other tenant completes."""
+    ended = hub("run", HUB_REFUSES="acme")
+    assert ended.code == 3
+    assert "acme/hub/team" in ended.out
+    assert "auth_failed" in ended.out
+    assert "tenantcollect --app hub:build explain" in ended.out
+    assert "93 windows completed, 1 failed" in ended.out
+
+
+def test_exit_zero_is_for_schedulers_that_watch_otherwise(hub: Command) -> None:
+    """``--exit-zero``, also as a variable, exits with 0 though a key failed."""
+    assert hub("run", "--exit-zero", "-q", HUB_REFUSES="acme").code == 0
+    assert hub("run", "-q", HUB_REFUSES="acme", TENANTCOLLECT_EXIT_ZERO="1").code == 0
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--json"], ["check"], ["check", "--json"], ["config", "list"]])
+def test_no_output_holds_a_secret_or_drives_the_terminal(hub: Command, words: list[str]) -> None:
+    """G6: what a collector says is masked, and escaped where a person reads it."""
+    ended = hub(*words, HUB_REFUSES="acme")
+    for text in (ended.out, ended.err):
+        assert SECRET not in text
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+def test_check_gives_3_when_credentials_are_refused(hub: Command) -> None:
+    """``check`` says for each source what was found, and exits with 3 if any is refused."""
+    ended = hub("check", "--json", HUB_REFUSES="acme")
+    assert ended.code == 3
+    assert [(row["tenant_id"], row["ok"]) for row in ended.rows] == [("acme", False), ("globex", True)]
+    assert hub("check", "globex", HUB_REFUSES="acme").code == 0
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "explain"])
+def test_words_narrow_what_is_read(hub: Command, command: str) -> None:
+    """Fewer words mean more keys; the JSON lists name their database."""
+    assert len(hub(command, "--json").rows) == 4
+    assert len(hub(command, "acme", "--json").rows) == 2
+    one = hub(command, "acme", "hub", "team", "--json")
+    assert [(row["tenant_id"], row["script"]) for row in one.rows] == [("acme", "team")]
+    assert one.json["schema_version"] == 1
+    assert "database" in one.json
+    assert len(hub(command, "--json", "--limit", "1").rows) == 1
+    assert hub(command, "nobody", "--json").rows == []
+
+
+def test_stale_gives_3(hub: Command) -> None:
+    """``status --stale`` exits with 3 if any key is stale, so that a monitor can call it."""
+    assert hub("status").code == 0
+    assert hub("status", "--stale").code == 3
+
+
+def test_plugins_shows_what_each_collector_says_of_itself(hub: Command) -> None:
+    """Package, provides, dependencies, window and schema of each collector."""
+    rows = {row["name"]: row for row in hub("plugins", "--json").rows}
+    assert rows["hub.repository"]["dependencies"] == ["team"]
+    assert rows["hub.team"]["import_window_duration"] == 30 * 86400
+    assert "URL" in json.dumps(rows["hub.team"]["config_schema"])
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("hub", "module:attribute"),
+        ("nowhere:build", "cannot be imported"),
+        ("hub:missing", "there is no 'missing'"),
+        ("hub:nothing", "NoneType"),
+        ("hub:broken", "ValueError: no such server"),
+    ],
+)
+def test_an_app_that_cannot_be_used_gives_2_and_one_line(tenantcollect: Command, name: str, part: str) -> None:
+    """A wrong ``--app`` is an error of the command line, told in one line without a traceback."""
+    ended = tenantcollect("--app", name, "status")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert part in ended.err
+
+
+def test_an_option_of_the_engine_is_refused_beside_an_app(hub: Command) -> None:
+    """An option that the app alone can set is refused, not ignored; a variable for other commands is."""
+    assert hub("run", "--lease-ttl", "60").code == 2
+    assert hub("run", "-q", "--max-windows", "1", TENANTCOLLECT_LEASE_TTL="60").code == 0
+
+
+def test_a_url_and_an_app_at_once_are_refused(tenantcollect: Command) -> None:
+    """Of two databases on one command line neither is guessed."""
+    assert tenantcollect("--database-url", "sqlite:///x.db", "--app", "hub:build", "plan").code == 2
+
+
+def test_a_reader_that_goes_away_is_no_bug(folder: Path) -> None:
+    """``| head`` ends a command without a traceback, and not with the exit code of a bug."""
+    with subprocess.Popen(
+        arguments("--app", "hub:build", "plan", "--json"),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 141
+
+
+def _started(folder: Path, seconds: float) -> "subprocess.Popen[str]":
+    """A running pass whose windows take ``seconds``."""
+    running = subprocess.Popen(
+        arguments("--app", "hub:build", "run", "--json", "--tenant", "acme"),
+        cwd=folder,
+        env=environment(HUB_SECONDS=str(seconds)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        if (folder / "started").exists():
+            return running
+        time.sleep(0.05)
+    running.kill()
+    raise AssertionError("the pass did not begin")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_lets_open_windows_finish(folder: Path, number: signal.Signals) -> None:
+    """A stopped pass seals the window it has begun, claims no other, and reports."""
+    running = _started(folder, 1)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert json.loads(out)["windows"]["completed"] == 1
+    assert "stopping" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_second_signal_ends_at_once(folder: Path, number: signal.Signals, code: int) -> None:
+    """Who asks twice does not wait for a window that hangs."""
+    running = _started(folder, 300)
+    assert running.stderr is not None
+    running.send_signal(number)
+    assert "stopping" in running.stderr.readline() + running.stderr.readline()
+    running.send_signal(number)
+    running.communicate(timeout=10)
+    assert running.returncode == code
