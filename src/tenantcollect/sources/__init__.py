@@ -1,0 +1,1 @@
+"""Collectors that come with tenantcollect: ordinary plugins, reached through entry points only."""
