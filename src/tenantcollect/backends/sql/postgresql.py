@@ -1,0 +1,156 @@
+"""PostgreSQL 14 and later through psycopg 3 (floor: backends; PROTOCOL 3)."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, Engine, FromClause, Row, Select, Update, create_engine, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from tenantcollect.backends.sql.dialect import Options, Prelude, Step
+from tenantcollect.backends.sql.schema import Tables
+from tenantcollect.errors import ConfigurationError
+
+__all__ = ["PostgreSQL"]
+
+# Half a minute of silence from a vanished server is enough; what the URL says goes first.
+CONNECTING: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+# What a collector may have changed with SET LOCAL, as it was when its transaction began.
+FOUND = "tenantcollect_found_settings"
+
+# Role and search path as they are, then the settings of this transaction only (PROTOCOL 2.13), then the guard.
+BEGIN_WINDOW = """
+SET TRANSACTION READ WRITE;
+SELECT current_setting('role'), current_setting('search_path'),
+       set_config('application_name', {tag}, true), set_config('tenantcollect.tenant_id', {tenant_id}, true),
+       set_config('TimeZone', 'UTC', true), set_config('lock_timeout', {lock_timeout}, true),
+       set_config('idle_in_transaction_session_timeout', {idle_timeout}, true);
+INSERT INTO {guard} (window_id) VALUES ({window_id})
+"""
+SET_ROLE = text("SELECT set_config('role', :role, true)")
+SET_TENANT = text("SELECT set_config('tenantcollect.tenant_id', :tenant_id, true)")
+END_WINDOW = text("SELECT set_config('role', :role, true), set_config('search_path', :search_path, true)")
+HURRY = text("SELECT set_config('statement_timeout', :within, true)")
+# Liveness only: whoever still works for a lease that was taken over is ended, if we may.
+EVICT = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = ANY(:tags) AND pid <> pg_backend_pid()"
+)
+
+
+class PostgreSQL:
+    """The server itself refuses a COMMIT that is not the seal's."""
+
+    name: ClassVar[str] = "postgresql"
+    one_writer: ClassVar[bool] = False
+    reading: ClassVar[Options] = {"isolation_level": "AUTOCOMMIT"}
+    single: ClassVar[Options] = {"isolation_level": "AUTOCOMMIT"}
+    writing: ClassVar[Options] = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+    collector_reading: ClassVar[Options] = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
+
+    def engine(self, url: URL) -> Engine:
+        arguments = {name: value for name, value in CONNECTING.items() if name not in url.query}
+        threshold = url.query.get("prepare_threshold")
+        if threshold is not None:
+            url = url.difference_update_query(["prepare_threshold"])
+            arguments["prepare_threshold"] = _threshold(str(threshold))
+        return create_engine(
+            url,
+            # As many connections as there are windows and beats at once; no thread waits for another's.
+            pool_size=10,
+            max_overflow=-1,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+
+    def schema(self, connection: Connection) -> str | None:
+        found = connection.scalar(select(func.current_schema()))
+        if found is None:
+            raise ConfigurationError("No schema of the search_path exists; name one, or create it.")
+        return str(found)
+
+    def insert(self, table: Any) -> Any:
+        return insert(table)
+
+    def materialized(self, connection: Connection, statement: Select[Any] | Update, name: str) -> FromClause:  # noqa: ARG002
+        return statement.cte(name)
+
+    def together(self, connection: Connection, steps: Sequence[Step]) -> Sequence[Row[Any]]:
+        *first, last = steps
+        for number, step in enumerate(first):
+            last = last.add_cte(step.cte(f"step_{number}"))
+        return connection.execute(last).all()
+
+    def window_options(self, isolation: str) -> Options:
+        """Read-only for the driver, so that what the collector begins by itself cannot write (PROTOCOL 2.4)."""
+        return {"isolation_level": isolation, "postgresql_readonly": True}
+
+    def read_as(self, connection: Connection, tenant_id: str, role: str | None) -> None:
+        connection.execute(SET_TENANT, {"tenant_id": tenant_id})
+        if role is not None:
+            connection.execute(SET_ROLE, {"role": role})
+
+    def begin_window(self, connection: Connection, tables: Tables, prelude: Prelude) -> None:
+        """In the driver's terms: several statements in one round trip."""
+        from psycopg import sql
+
+        query = sql.SQL(BEGIN_WINDOW).format(
+            tag=sql.Literal(f"tc:{prelude.token}"[:63]),
+            tenant_id=sql.Literal(prelude.tenant_id),
+            lock_timeout=sql.Literal(f"{prelude.lock_timeout}ms"),
+            idle_timeout=sql.Literal(f"{prelude.idle_timeout}ms"),
+            guard=sql.Identifier(*filter(None, (tables.guard.schema, tables.guard.name))),
+            window_id=sql.Literal(prelude.window_id),
+        )
+        with _driver(connection).cursor() as cursor:
+            cursor.execute(query)
+            cursor.nextset()
+            role, search_path, *_ = cursor.fetchone()
+        connection.info[FOUND] = {"role": role, "search_path": search_path}
+        if prelude.role is not None:
+            connection.execute(SET_ROLE, {"role": prelude.role})
+
+    def end_window(self, connection: Connection) -> None:
+        connection.execute(END_WINDOW, connection.info[FOUND])
+
+    def break_window(self, connection: Connection) -> None:
+        """The server has done it already: the transaction is aborted, and the next one is read-only."""
+
+    def cut(self, connection: Connection) -> None:
+        """Ask the server to stop the statement, then wake the thread that waits for its answer."""
+        driver = _driver(connection)
+        if driver.info.transaction_status == driver.info.transaction_status.ACTIVE:
+            with suppress(Exception):
+                driver.cancel_safe(timeout=2)
+        with suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    def hurry(self, connection: Connection, within: timedelta) -> None:
+        connection.execute(HURRY, {"within": f"{within // timedelta(milliseconds=1)}ms"})
+
+    def evict(self, connection: Connection, tokens: Sequence[str]) -> None:
+        connection.execute(EVICT, {"tags": [f"tc:{token}"[:63] for token in tokens]})
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _threshold(text: str) -> int | None:
+    """``?prepare_threshold=none`` in a URL: no prepared statements, as behind a transaction pooler."""
+    if text.lower() in ("", "none"):
+        return None
+    if not text.isdecimal():
+        raise ConfigurationError("prepare_threshold in the database URL must be a number or none")
+    return int(text)

@@ -1,0 +1,187 @@
+"""When to look at a key again, and the reasons not to run it (floor: backends; PROTOCOL P1, P9, P10).
+
+Order of locks: rows of the lease table, in the order of keys.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from tenantcollect.backends.sql.columns import KEY
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, key_rows, rows, same_key
+from tenantcollect.backends.sql.locks import busy
+from tenantcollect.keys import Key, Selection
+from tenantcollect.schedule import Entry, Hold
+
+__all__ = ["SqlHolds", "SqlSchedule", "selected"]
+
+PARTS = ("tenant_ids", "data_sources", "scripts")
+
+
+def selected(connection: Connection, table: Table, selection: Selection) -> ColumnElement[bool]:
+    """Whether a row's key is among those selected."""
+    chosen = ((table.c[part], getattr(selection, names)) for part, names in zip(KEY, PARTS, strict=True))
+    return and_(true(), *(among(connection, column, names) for column, names in chosen if names is not None))
+
+
+def _key_of(row: Row[Any]) -> Key:
+    return Key(row.tenant_id, row.data_source, row.script)
+
+
+class SqlSchedule:
+    """A :class:`~tenantcollect.schedule.Schedule` in ``data_source_lease``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, selection: Selection, *, now: datetime, limit: int) -> list[Entry]:
+        """P1: one read by the index of ``next_due_at``, each tenant's first before any one's second."""
+        lease = self._database.tables.lease
+        with self._database.reading() as connection:
+            leased = busy(lease).label("busy")
+            order = (lease.c.next_due_at, *(lease.c[part] for part in KEY))
+            turn = func.row_number().over(partition_by=(lease.c.tenant_id, leased.element), order_by=order)
+            due = (
+                select(*_columns(lease), leased, turn.label("turn"))
+                .where(lease.c.next_due_at <= now, selected(connection, lease, selection))
+                .subquery("due")
+            )
+            in_turn = (
+                select(due)
+                .order_by(due.c.busy, due.c.turn, due.c.next_due_at, *(due.c[part] for part in KEY))
+                # Literal: with a parameter the statement would be planned anew each time.
+                .limit(literal_column(str(int(limit))))
+            )
+            return [_entry(row) for row in connection.execute(in_turn)]
+
+    def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
+        lease = self._database.tables.lease
+        mine = and_(*(lease.c[part] == getattr(key, part) for part in KEY))
+        with self._database.single() as connection:
+            connection.execute(update(lease).where(mine).values(next_due_at=until, waiting=waiting, progress=None))
+
+    def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
+        """P10: a hint after a commit; it locks no row of the state, so it can fail no window."""
+        if not keys:
+            return
+        lease = self._database.tables.lease
+        which = or_(lease.c.waiting, lease.c.next_due_at.is_(None)) if parked else lease.c.waiting
+        with self._database.single() as connection:
+            asked = key_rows(connection, keys)
+            sleeping = _keys(lease).join(asked, same_key(lease, asked)).where(which)
+            self._make_due(connection, sleeping, at)
+
+    def unpark(self, at: datetime) -> None:
+        lease = self._database.tables.lease
+        with self._database.single() as connection:
+            sleeping = _keys(lease).where(or_(lease.c.waiting, lease.c.next_due_at.is_(None)))
+            self._make_due(connection, sleeping, at)
+
+    def _make_due(self, connection: Connection, which: Select[Any], at: datetime) -> None:
+        lease = self._database.tables.lease
+        locked = which.order_by(*(lease.c[part] for part in KEY)).with_for_update(of=lease)
+        found = self._database.dialect.materialized(connection, locked, "sleeping")
+        connection.execute(update(lease).where(same_key(lease, found)).values(next_due_at=at))
+
+    def report(self, progress: Mapping[Key, str]) -> None:
+        if not progress:
+            return
+        lease = self._database.tables.lease
+        with self._database.single() as connection:
+            told = ({**{part: getattr(key, part) for part in KEY}, "line": line} for key, line in progress.items())
+            lines = rows(connection, "told", {**KEY_COLUMNS, "line": Text()}, told)
+            locked = (
+                select(*(lease.c[part] for part in KEY), lines.c.line)
+                .join(lines, same_key(lease, lines))
+                .order_by(*(lease.c[part] for part in KEY))
+                .with_for_update(of=lease)
+            )
+            found = self._database.dialect.materialized(connection, locked, "running")
+            connection.execute(update(lease).where(same_key(lease, found)).values(progress=found.c.line))
+
+    def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        lease = self._database.tables.lease
+        with self._database.reading() as connection:
+            asked = key_rows(connection, keys)
+            found = select(*_columns(lease), busy(lease).label("busy")).join(asked, same_key(lease, asked))
+            return {_key_of(row): _entry(row) for row in connection.execute(found)}
+
+
+def _keys(lease: Table) -> Select[Any]:
+    return select(*(lease.c[part] for part in KEY))
+
+
+def _columns(lease: Table) -> list[ColumnElement[Any]]:
+    return [lease.c[name] for name in (*KEY, "next_due_at", "waiting", "progress")]
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        key=_key_of(row),
+        next_due_at=row.next_due_at,
+        waiting=row.waiting,
+        progress=row.progress,
+        busy=bool(row.busy),
+    )
+
+
+class SqlHolds:
+    """A :class:`~tenantcollect.schedule.Holds` in ``data_source_hold``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def place(self, hold: Hold) -> bool:
+        table = self._database.tables.hold
+        scope = {name: getattr(hold, name) for name in ("tenant_id", "data_source", "script", "reason")}
+        told = {name: getattr(hold, name) for name in ("since", "until", "detail", "revision")}
+        with self._database.writing() as connection:
+            new = self._database.dialect.insert(table).values(**scope, **told).on_conflict_do_nothing()
+            if connection.execute(new.returning(table.c.id)).one_or_none() is not None:
+                return True
+            same = and_(*(table.c[name].is_not_distinct_from(value) for name, value in scope.items()))
+            connection.execute(update(table).where(same).values(**told))
+            return False
+
+    def lift(self, selection: Selection, reasons: Collection[str]) -> list[Hold]:
+        table = self._database.tables.hold
+        with self._database.single() as connection:
+            which = and_(selected(connection, table, selection), among(connection, table.c.reason, reasons))
+            return list(map(_hold, connection.execute(delete(table).where(which).returning(table))))
+
+    def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
+        table = self._database.tables.hold
+        with self._database.reading() as connection:
+            chosen = selected(connection, table, Selection(tenant_ids))
+            return list(map(_hold, connection.execute(select(table).where(chosen).order_by(table.c.id))))
+
+
+def _hold(row: Row[Any]) -> Hold:
+    return Hold(
+        tenant_id=row.tenant_id,
+        data_source=row.data_source,
+        script=row.script,
+        reason=row.reason,
+        since=row.since,
+        until=row.until,
+        detail=row.detail,
+        revision=row.revision,
+    )

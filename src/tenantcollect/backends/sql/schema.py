@@ -1,0 +1,246 @@
+"""Our tables (floor: backends; PROTOCOL 3). The migrations make the same ones; a test compares the two."""
+
+from collections.abc import Iterator
+
+from attrs import frozen
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+
+from tenantcollect.backends.sql.columns import BIG, IDENTITY, KEY, KEY_PART, Duration, Json, Utc
+from tenantcollect.backends.sql.expressions import Clock
+
+__all__ = ["PREFIX", "VERSION_TABLE", "Tables", "tables"]
+
+PREFIX = "tenantcollect_"
+VERSION_TABLE = "tenantcollect_alembic_version"
+LONGEST_ERROR = 4000
+
+
+@frozen
+class Tables:
+    """Our tables in one schema."""
+
+    metadata: MetaData
+    run: Table
+    lease: Table
+    hold: Table
+    history: Table
+    guard: Table
+    guard_void: Table
+    config: Table
+    source: Table
+
+
+def tables(schema: str | None = None) -> Tables:
+    """Our tables; ``schema`` None = without one, as on SQLite."""
+    metadata = MetaData(schema=schema)
+    void = Table(f"{PREFIX}window_guard_void", metadata, Column("window_id", String(64), primary_key=True))
+    return Tables(
+        metadata=metadata,
+        run=_run(metadata),
+        lease=_lease(metadata),
+        hold=_hold(metadata),
+        history=_history(metadata),
+        guard=_guard(metadata, void),
+        guard_void=void,
+        config=_config(metadata),
+        source=_source(metadata),
+    )
+
+
+def _key(*parts: str) -> Iterator[Column[str]]:
+    return (Column(part, KEY_PART, nullable=False) for part in parts or KEY)
+
+
+def _lengths(name: str, *parts: str) -> Iterator[CheckConstraint]:
+    """A key part that is empty or longer than its column says, as SQLite would take it, is refused."""
+    for part in parts or KEY:
+        yield CheckConstraint(f"length({part}) BETWEEN 1 AND 200", name=f"{PREFIX}{name}_{part}_length")
+
+
+def _run(metadata: MetaData) -> Table:
+    """The state: one row per key. No indexed column changes with a window, so its updates stay in their page."""
+    name = f"{PREFIX}data_source_run"
+    return Table(
+        name,
+        metadata,
+        Column("id", IDENTITY, Identity(), primary_key=True),
+        *_key(),
+        Column("status", String(16), nullable=False, server_default="PENDING"),
+        Column("started_at", Utc),
+        Column("completed_at", Utc),
+        Column("error", Text),
+        Column("reason", String(64)),
+        Column("last_fetched_data_date", Utc),
+        Column("history_start", Utc, nullable=False),
+        Column("coverage", Text, nullable=False, server_default="[]"),
+        Column("cursor", Json),
+        Column("resume", Json),
+        Column("window_seq", BIG, nullable=False, server_default="0"),
+        Column("fence", BIG, nullable=False, server_default="0"),
+        Column("holder", String(64)),
+        Column("open_window_id", String(64)),
+        Column("open_start", Utc),
+        Column("open_end", Utc),
+        Column("open_owner", Text),
+        Column("open_attempt", BIG),
+        Column("opened_at", Utc),
+        Column("failures", BIG, nullable=False, server_default="0"),
+        Column("first_failure_at", Utc),
+        Column("retry_at", Utc),
+        Column("window_limit", Duration),
+        Column("last_record_at", Utc),
+        UniqueConstraint(*KEY, name=f"{name}_key"),
+        *_lengths("run"),
+        CheckConstraint("status IN ('PENDING', 'COMPLETED', 'FAILED')", name=f"{PREFIX}run_status"),
+        CheckConstraint(f"length(error) <= {LONGEST_ERROR}", name=f"{PREFIX}run_error_length"),
+        CheckConstraint("open_start < open_end", name=f"{PREFIX}run_open_window"),
+        Index(f"{name}_tenant", "tenant_id"),
+        Index(f"{name}_source", "data_source"),
+        Index(f"{name}_tenant_source", "tenant_id", "data_source"),
+        postgresql_with={"fillfactor": "70"},
+    )
+
+
+def _lease(metadata: MetaData) -> Table:
+    """The schedule and the leases: ``next_due_at`` is the only indexed column that changes."""
+    name = f"{PREFIX}data_source_lease"
+    return Table(
+        name,
+        metadata,
+        *_key(),
+        Column("token", String(64)),
+        Column("owner", Text),
+        Column("acquired_at", Utc),
+        Column("expires_at", Utc),
+        Column("next_due_at", Utc),
+        Column("waiting", Boolean, nullable=False, server_default=text("false")),
+        Column("progress", Text),
+        PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
+        *_lengths("lease"),
+        Index(f"{name}_due", "next_due_at"),
+        postgresql_with={"fillfactor": "50"},
+    )
+
+
+def _hold(metadata: MetaData) -> Table:
+    name = f"{PREFIX}data_source_hold"
+    hold = Table(
+        name,
+        metadata,
+        Column("id", IDENTITY, Identity(), primary_key=True),
+        *_key("tenant_id", "data_source"),
+        Column("script", KEY_PART),
+        Column("reason", String(64), nullable=False),
+        Column("since", Utc, nullable=False),
+        Column("until", Utc),
+        Column("detail", Text, nullable=False, server_default=""),
+        Column("revision", Text),
+        *_lengths("hold"),
+    )
+    scope = func.coalesce(hold.c.script, text("''"))
+    Index(f"{name}_scope", hold.c.tenant_id, hold.c.data_source, scope, hold.c.reason, unique=True)
+    return hold
+
+
+def _history(metadata: MetaData) -> Table:
+    """One row per attempt, insert-only. A second seal of the same step is refused by the server itself."""
+    name = f"{PREFIX}data_source_run_history"
+    history = Table(
+        name,
+        metadata,
+        Column("window_id", String(64), nullable=False),
+        *_key(),
+        Column("window_seq", BIG, nullable=False),
+        Column("fence", BIG, nullable=False),
+        Column("worker", Text, nullable=False),
+        Column("attempt", BIG, nullable=False),
+        Column("window_start", Utc, nullable=False),
+        Column("window_end", Utc, nullable=False),
+        Column("started_at", Utc, nullable=False),
+        Column("completed_at", Utc, nullable=False),
+        Column("status", String(16), nullable=False),
+        Column("reason", String(64)),
+        Column("records", BIG),
+        Column("warnings", Json),
+        Column("error", Text),
+        PrimaryKeyConstraint("window_id", name=f"{name}_pkey"),
+        *_lengths("history"),
+        CheckConstraint("window_start < window_end", name=f"{PREFIX}history_window"),
+        CheckConstraint(f"length(error) <= {LONGEST_ERROR}", name=f"{PREFIX}history_error_length"),
+        CheckConstraint("status IN ('COMPLETED', 'FAILED', 'ABANDONED', 'REPLAYED')", name=f"{PREFIX}history_status"),
+    )
+    newest = history.c.completed_at.desc()
+    Index(f"{name}_newest", newest)
+    Index(f"{name}_newest_of_key", *(history.c[part] for part in KEY), newest)
+    done = history.c.status == text("'COMPLETED'")
+    Index(
+        f"{name}_sealed_once",
+        *(history.c[part] for part in KEY),
+        history.c.window_seq,
+        unique=True,
+        postgresql_where=done,
+        sqlite_where=done,
+    )
+    return history
+
+
+def _guard(metadata: MetaData, void: Table) -> Table:
+    """The row that makes the server refuse any COMMIT but the seal's: its key is checked at the end, in vain."""
+    name = f"{PREFIX}window_guard"
+    return Table(
+        name,
+        metadata,
+        Column("window_id", String(64), nullable=False),
+        PrimaryKeyConstraint("window_id", name=f"{name}_pkey"),
+        ForeignKeyConstraint(
+            ["window_id"],
+            [void.c.window_id],
+            name=f"{name}_must_be_sealed",
+            deferrable=True,
+            initially="DEFERRED",
+        ),
+    )
+
+
+def _config(metadata: MetaData) -> Table:
+    name = f"{PREFIX}tenant_data_source_config"
+    return Table(
+        name,
+        metadata,
+        *_key("tenant_id", "data_source", "key"),
+        Column("value", Text, nullable=False),
+        Column("is_secret", Boolean, nullable=False, server_default=text("true")),
+        Column("updated_at", Utc, nullable=False, server_default=Clock()),
+        PrimaryKeyConstraint("tenant_id", "data_source", "key", name=f"{name}_pkey"),
+        *_lengths("config", "tenant_id", "data_source", "key"),
+    )
+
+
+def _source(metadata: MetaData) -> Table:
+    name = f"{PREFIX}tenant_data_source"
+    return Table(
+        name,
+        metadata,
+        *_key("tenant_id", "data_source"),
+        Column("revision", BIG, nullable=False),
+        Column("since", Utc),
+        Column("interval", Duration),
+        Column("order", String(16), nullable=False, server_default="oldest_first"),
+        PrimaryKeyConstraint("tenant_id", "data_source", name=f"{name}_pkey"),
+        *_lengths("source", "tenant_id", "data_source"),
+    )

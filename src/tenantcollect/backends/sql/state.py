@@ -1,0 +1,305 @@
+"""State rows, attempts, and who may seal (floor: backends; PROTOCOL P0, P3, P7, P8).
+
+Order of locks: lease, state, guard, history; rows in the order of keys.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    insert,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, replayed
+from tenantcollect.backends.sql.columns import KEY, Instant, dumped
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, kept, key_rows, rows, same_key
+from tenantcollect.backends.sql.readings import attempt_of, state_of
+from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
+from tenantcollect.backends.sql.transaction import SqlTransaction, Terms
+from tenantcollect.errors import LeaseLost, OutcomeUnknown, Overloaded, StorageError
+from tenantcollect.keys import Key, Selection
+from tenantcollect.schedule import Holds, Schedule
+from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Revision, Status
+from tenantcollect.windows import utc
+
+__all__ = ["SqlState"]
+
+logger = logging.getLogger("tenantcollect.backends.sql")
+
+PAGE = 500
+FUTURE = timedelta(days=1)
+"""How far coverage may reach past the clock: a small step of the clock is no error."""
+WAIT_FOR_DOUBT = timedelta(seconds=30)
+NEWEST = ("completed_at", "window_seq", "fence", "window_id")
+OPENINGS = {
+    **KEY_COLUMNS,
+    "token": Text(),
+    "owner": Text(),
+    "window_seq": BigInteger(),
+    "window_id": Text(),
+    "window_start": Instant(),
+    "window_end": Instant(),
+    "attempt": BigInteger(),
+}
+
+
+class SqlState:
+    """A :class:`~tenantcollect.state.State` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database, terms: Terms, *, evict: bool = True) -> None:
+        self._database = database
+        self._terms = terms
+        self._evict = evict
+        self.schedule: Schedule = SqlSchedule(database)
+        self.holds: Holds = SqlHolds(database)
+
+    def now(self) -> datetime:
+        with self._database.reading() as connection:
+            found: datetime = connection.scalar(select(Clock()))
+            return found
+
+    # --- P0: keys -----------------------------------------------------------------------------------------------
+
+    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
+        wanted = iter(sorted(keys, key=lambda new: new.key))
+        made = 0
+        while page := list(islice(wanted, PAGE)):
+            with self._database.joined(connection) as ours:
+                made += self._make(ours, page, utc(due_at, "due_at"))
+        return made
+
+    def _make(self, connection: Connection, page: Sequence[NewKey], due_at: datetime) -> int:
+        """Set-based: the schedule first, as locks are ordered; a row that is there is left as it is."""
+        tables, insert_new = self._database.tables, self._database.dialect.insert
+        plain = ({**_parts(new.key), "history_start": new.history_start} for new in page)
+        asked = rows(connection, "asked", {**KEY_COLUMNS, "history_start": Instant()}, plain)
+        parts = [asked.c[part] for part in KEY]
+        due = select(*parts, literal(due_at, Instant())).where(true()).order_by(*parts)
+        lease = insert_new(tables.lease).from_select([*KEY, "next_due_at"], due)
+        connection.execute(lease.on_conflict_do_nothing())
+        start = select(*parts, asked.c.history_start).where(true()).order_by(*parts)
+        run = insert_new(tables.run).from_select([*KEY, "history_start"], start)
+        return len(connection.execute(run.on_conflict_do_nothing().returning(tables.run.c.id)).all())
+
+    def load(self, which: Selection | Collection[Key]) -> Iterator[KeyState]:
+        pages = self._selected(which) if isinstance(which, Selection) else self._named(which)
+        for page in pages:
+            yield from page
+
+    def _named(self, keys: Collection[Key]) -> Iterator[list[KeyState]]:
+        wanted = iter(sorted(set(keys)))
+        while page := list(islice(wanted, PAGE)):
+            with self._database.reading() as connection:
+                asked = key_rows(connection, page)
+                found = self._states().join(asked, same_key(self._database.tables.run, asked))
+                states = [state_of(row) for row in connection.execute(found)]
+            yield states
+
+    def _selected(self, selection: Selection) -> Iterator[list[KeyState]]:
+        """Page by page, each a read of its own: no transaction stays open while the caller thinks."""
+        run = self._database.tables.run
+        last: Key | None = None
+        while True:
+            with self._database.reading() as connection:
+                chosen = self._states().where(selected(connection, run, selection))
+                if last is not None:
+                    chosen = chosen.where(tuple_(*_key_columns(run)) > tuple_(*_parts(last).values()))
+                states = [state_of(row) for row in connection.execute(chosen.limit(literal_column(str(PAGE))))]
+            if not states:
+                return
+            yield states
+            last = states[-1].key
+
+    def _states(self) -> Select[Any]:
+        run = self._database.tables.run
+        horizon = after(FUTURE.total_seconds()).label("horizon")
+        return select(run, horizon).order_by(*_key_columns(run))
+
+    # --- P3: open -----------------------------------------------------------------------------------------------
+
+    def open(self, openings: Sequence[Opening]) -> list[Claim]:
+        if not openings:
+            return []
+        self._evict_former([opening.previous for opening in openings if opening.previous])
+        opened = {Key(row.tenant_id, row.data_source, row.script): row for row in self._open(openings)}
+        self._terms.crash("after_open")
+        return [_claim(each, row) for each in openings if (row := opened.get(each.key))]
+
+    def _evict_former(self, tokens: Sequence[str]) -> None:
+        """Best effort: whoever must not go on is dead by the fence, and only holds up the next one."""
+        if not tokens or not self._evict:
+            return
+        try:
+            with self._database.single() as connection:
+                self._database.dialect.evict(connection, tokens)
+        except StorageError as error:
+            logger.debug("a former holder could not be evicted: %s", error)
+
+    def _open(self, openings: Sequence[Opening]) -> Sequence[Row[Any]]:
+        """From here on every earlier holder is dead: fence and holder are new, and the open window is ours."""
+        run, history = self._database.tables.run, self._database.tables.history
+        dialect = self._database.dialect
+        with self._database.single(patient=True) as connection:
+            asked = rows(connection, "asked", OPENINGS, map(_asked, openings))
+            mine = (
+                select(run.c.id, *_key_columns(run), run.c.window_seq, *(run.c[name] for name in OPEN_WINDOW))
+                .add_columns(*(asked.c[name].label(f"new_{name}") for name in OPENINGS if name not in KEY))
+                .join(asked, and_(same_key(run, asked), run.c.window_seq == asked.c.window_seq))
+                .order_by(*_key_columns(run))
+                .with_for_update(of=run)
+            )
+            found = dialect.materialized(connection, mine, "found")
+            opened = (
+                update(run)
+                .where(run.c.id == found.c.id)
+                .values(
+                    fence=run.c.fence + 1,
+                    holder=found.c.new_token,
+                    open_window_id=found.c.new_window_id,
+                    open_start=found.c.new_window_start,
+                    open_end=found.c.new_window_end,
+                    open_owner=found.c.new_owner,
+                    open_attempt=found.c.new_attempt,
+                    opened_at=Clock(),
+                )
+                .returning(*_key_columns(run), run.c.fence, run.c.opened_at)
+            )
+            return dialect.together(connection, [abandoned(history, found), opened])
+
+    def transaction(self, claim: Claim) -> SqlTransaction:
+        return SqlTransaction(claim, self._database, self._terms)
+
+    # --- P7, P8: the ends ---------------------------------------------------------------------------------------
+
+    def close(self, claim: Claim, failure: Failure | None = None) -> None:
+        database = self._database
+        with database.single(patient=True) as connection:
+            done = closed(claim, failure).apply(connection, database.dialect, database.tables, guarded=False)
+        if done is None:
+            raise LeaseLost
+
+    def outcome(self, claim: Claim) -> bool:
+        """P7, two statements: locking the state row waits for what is in doubt; only then history is asked."""
+        run, history = self._database.tables.run, self._database.tables.history
+        committed = select(history.c.window_id).where(
+            history.c.window_id == claim.window_id, history.c.status == Status.COMPLETED.value
+        )
+        try:
+            with self._database.writing(patient=True) as connection:
+                self._database.dialect.hurry(connection, WAIT_FOR_DOUBT)
+                connection.execute(select(run.c.id).where(_is_key(run, claim.key)).with_for_update()).all()
+                return connection.scalar(committed) is not None
+        except Overloaded as error:
+            raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
+        """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11)."""
+        run, history = self._database.tables.run, self._database.tables.history
+        with self._database.writing(patient=True) as connection:
+            asked = key_rows(connection, sorted(revisions))
+            parts = (*_key_columns(run), run.c.window_seq, *(run.c[name] for name in OPEN_WINDOW))
+            locked = select(*parts).join(asked, same_key(run, asked)).order_by(*_key_columns(run))
+            found = kept(connection, locked.with_for_update(of=run), "found")
+            connection.execute(abandoned(history, found))
+            return {key for key in sorted(revisions) if self._revise(connection, key, revisions[key])}
+
+    def _revise(self, connection: Connection, key: Key, revision: Revision) -> bool:
+        run, history = self._database.tables.run, self._database.tables.history
+        change = update(run).where(_is_key(run, key)).values(_revised(run, revision))
+        row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one_or_none()
+        if row is not None and revision.replayed is not None:
+            connection.execute(insert(history).values(replayed(key, revision.replayed, row)))
+        return row is not None
+
+    def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
+        """Newest first, page by page, each a read of its own."""
+        history = self._database.tables.history
+        newest = [history.c[name] for name in NEWEST]
+        bound: ColumnElement[bool] = true() if before is None else history.c.completed_at < utc(before, "before")
+        while limit > 0:
+            with self._database.reading() as connection:
+                page = select(history).where(bound, selected(connection, history, selection))
+                page = page.order_by(*(column.desc() for column in newest))
+                found = connection.execute(page.limit(literal_column(str(min(limit, PAGE))))).all()
+            yield from map(attempt_of, found)
+            if len(found) < min(limit, PAGE):
+                return
+            limit -= len(found)
+            bound = tuple_(*newest) < tuple_(*(literal(getattr(found[-1], c.name), c.type) for c in newest))
+
+
+def _key_columns(table: Table) -> list[ColumnElement[Any]]:
+    return [table.c[part] for part in KEY]
+
+
+def _is_key(table: Table, key: Key) -> ColumnElement[bool]:
+    return and_(*(table.c[part] == value for part, value in _parts(key).items()))
+
+
+def _parts(key: Key) -> dict[str, str]:
+    return {part: getattr(key, part) for part in KEY}
+
+
+def _asked(opening: Opening) -> dict[str, Any]:
+    return {
+        **_parts(opening.key),
+        "token": opening.token,
+        "owner": opening.owner,
+        "window_seq": opening.window_seq,
+        "window_id": opening.window_id,
+        "window_start": opening.window.start,
+        "window_end": opening.window.end,
+        "attempt": opening.attempt,
+    }
+
+
+def _claim(opening: Opening, row: Row[Any]) -> Claim:
+    return Claim(
+        key=opening.key,
+        token=opening.token,
+        owner=opening.owner,
+        fence=row.fence,
+        window_seq=opening.window_seq,
+        window_id=opening.window_id,
+        window=opening.window,
+        attempt=opening.attempt,
+        started_at=row.opened_at,
+    )
+
+
+def _revised(run: Table, revision: Revision) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        **NOT_OPEN,
+        "fence": run.c.fence + 1,
+        "window_seq": run.c.window_seq + 1,
+        "holder": None,
+        "resume": None,
+    }
+    if revision.forget:
+        values |= AS_NEW
+    if revision.coverage is not None:
+        values["coverage"] = dumped(revision.coverage.to_json())
+        values["last_fetched_data_date"] = revision.last_fetched_data_date
+    if revision.history_start is not None:
+        values["history_start"] = revision.history_start
+    return values

@@ -1,0 +1,384 @@
+"""The one transaction of a window: begun at the first use of ``db``, ended by its seal (floor: backends)."""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from attrs import evolve, frozen
+from sqlalchemy import Connection, event, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from tenantcollect.backends.sql.changes import Change, checkpointed, sealed
+from tenantcollect.backends.sql.dialect import WINDOW, Prelude
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.errors import (
+    SHARED_FAULTS,
+    connection_lost,
+    described,
+    meaning,
+    translated,
+    translating,
+)
+from tenantcollect.backends.sql.session import WindowSession
+from tenantcollect.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    OutcomeUnknown,
+    TransactionBroken,
+    TransactionConflict,
+)
+from tenantcollect.state import Claim, Resume, Seal
+
+__all__ = ["SqlTransaction", "Terms"]
+
+Crash = Callable[[str], object]
+
+# Level 0 of PROTOCOL 7: a mistake is refused before it is sent. ROLLBACK TO a savepoint is no mistake.
+REFUSED = re.compile(
+    r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*("
+    r"COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)"
+    r"|SET\s+(?:SESSION\s+)?(?:ROLE|AUTHORIZATION)|SET\s+(?:LOCAL\s+|SESSION\s+)?tenantcollect\."
+    r"|RESET|DISCARD)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+QUEUE = timedelta(hours=1).total_seconds()
+
+
+@frozen(kw_only=True)
+class Terms:
+    """How windows use their database; the same for all of one backend."""
+
+    role: str | None = None
+    isolation: str = "READ COMMITTED"
+    lock_timeout: timedelta = timedelta(seconds=60)
+    idle_timeout: timedelta = timedelta(minutes=5)
+    crash: Crash
+
+
+class SqlTransaction:
+    """A :class:`~tenantcollect.state.WindowTransaction` on SQLite or PostgreSQL."""
+
+    def __init__(self, claim: Claim, database: Database, terms: Terms) -> None:
+        self.claim = claim
+        self._database = database
+        self._terms = terms
+        self._session: WindowSession | None = None
+        self._connection: Connection | None = None
+        self._thread: int | None = None
+        self._process = os.getpid()
+        self._broken: str | None = None
+        self._over = False
+        self._ours = False
+        self._lock = threading.RLock()
+
+    # --- what the collector has ---------------------------------------------------------------------------------
+
+    def session(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                self._session = WindowSession(self)
+            return self._session
+
+    def read(self, statement: Any) -> Sequence[Any]:
+        self._require_open()
+        chosen = text(statement) if isinstance(statement, str) else statement
+        dialect = self._database.dialect
+        try:
+            with self._database.connect(dialect.collector_reading) as connection, connection.begin():
+                dialect.read_as(connection, self.claim.key.tenant_id, self._terms.role)
+                with Session(connection, join_transaction_mode="rollback_only") as session:
+                    return session.execute(chosen).all()
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def connection(self) -> Connection:
+        """The connection of the window, begun now if it is not yet; raises :class:`TransactionBroken`."""
+        self._require_open()
+        if self._connection is None:
+            with self._lock:
+                self._require_open()
+                if self._connection is None:
+                    self._begin()
+        if self._connection is None or self._connection.closed:
+            self.refuse("close() of its connection")
+        return self._connection
+
+    def refuse(self, deed: str) -> NoReturn:
+        """Fail the window for what the collector did; raises :class:`TransactionBroken`."""
+        self.was_broken(f"the collector called {deed}")
+        raise self._broken_error()
+
+    @property
+    def over(self) -> bool:
+        """Whether the window has ended."""
+        return self._over
+
+    def was_broken(self, why: str) -> None:
+        """Remember that this window cannot be sealed any more, even if the collector swallows the error."""
+        self._broken = self._broken or why
+
+    def statement_failed(self, connection: Connection) -> None:
+        """SQLite only: a failed statement fails the window, unless a savepoint is there to undo it."""
+        if not self._ours and connection is self._connection:
+            driver = connection.connection.driver_connection
+            if not connection.in_nested_transaction() or not getattr(driver, "in_transaction", False):
+                self.was_broken("an SQL statement failed outside begin_nested()")
+                self._database.dialect.break_window(connection)
+
+    def translate(self, error: BaseException) -> BaseException:
+        if self._broken is not None:
+            return self._broken_error()
+        return translated(error) if meaning(error) in SHARED_FAULTS else error
+
+    def _raise(self, error: Exception) -> NoReturn:
+        """Raise what ``error`` of the collector's own SQL means."""
+        meant = self.translate(error)
+        if meant is error:
+            raise error
+        raise meant from None
+
+    def _broken_error(self) -> TransactionBroken:
+        return TransactionBroken(f"{TransactionBroken()} ({self._broken})")
+
+    def _require_open(self) -> None:
+        if self._process != os.getpid():
+            raise TransactionBroken("This window belongs to the process that this one was forked from.")
+        if self._over:
+            raise TransactionBroken("This window is over; nothing can be written through its db any more.")
+        if self._broken is not None:
+            raise self._broken_error()
+
+    # --- P5: begin ----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Wait for the turn, connect, begin, put the guard in."""
+        self._database.take_turn(QUEUE, lambda: self._over)
+        try:
+            connection = self._connected()
+        except BaseException:
+            self._database.end_turn()
+            raise
+        self._connection, self._thread = connection, threading.get_ident()
+        if self._over:
+            self._drop()
+            self._require_open()
+
+    def _connected(self) -> Connection:
+        dialect, terms = self._database.dialect, self._terms
+        tables = self._database.tables
+        prelude = Prelude(
+            window_id=self.claim.window_id,
+            token=self.claim.token,
+            tenant_id=self.claim.key.tenant_id,
+            role=terms.role,
+            lock_timeout=terms.lock_timeout // timedelta(milliseconds=1),
+            idle_timeout=terms.idle_timeout // timedelta(milliseconds=1),
+        )
+        with translating():
+            connection = self._database.connect({**dialect.window_options(terms.isolation), WINDOW: self})
+            try:
+                connection.begin()
+                dialect.begin_window(connection, tables, prelude)
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+        self._watch(connection)
+        return connection
+
+    def _watch(self, connection: Connection) -> None:
+        """Refuse, on our own connection object, what would end the transaction (G10: never on the host's engine)."""
+
+        def before_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            refused = REFUSED.match(statement)
+            if refused and not self._ours:
+                self.refuse(" ".join(refused.group(1).split()).upper())
+
+        def before_commit(_: Connection) -> None:
+            if not self._ours:
+                self.refuse("commit() of its connection")
+
+        def at_rollback(rolled_back: Connection) -> None:
+            if not self._ours:
+                self.was_broken("its transaction was rolled back")
+                self._database.dialect.break_window(rolled_back)
+
+        event.listen(connection, "before_cursor_execute", before_statement)
+        event.listen(connection, "commit", before_commit)
+        event.listen(connection, "rollback", at_rollback)
+
+    # --- P6: seal -----------------------------------------------------------------------------------------------
+
+    def seal(self, seal: Seal) -> Claim | None:
+        opened_at = self._commit(sealed(self.claim, seal))
+        if seal.next_window is None or seal.next_window_id is None:
+            self._over = True
+            return None
+        self.claim = evolve(
+            self.claim,
+            window_seq=self.claim.window_seq + 1,
+            window_id=seal.next_window_id,
+            window=seal.next_window,
+            attempt=1,
+            started_at=opened_at,
+        )
+        return self.claim
+
+    def checkpoint(self, resume: Resume) -> Claim:
+        self._commit(checkpointed(self.claim, resume))
+        self.claim = evolve(self.claim, window_seq=self.claim.window_seq + 1)
+        return self.claim
+
+    def _commit(self, change: Change) -> Any:
+        """Rows and ``change`` become durable together, or neither; when the next window was opened, if one was."""
+        with self._lock:
+            try:
+                self._terms.crash("after_run")
+                self._flush()
+                alone = self._connection is None
+                opened_at = self._commit_alone(change) if alone else self._commit_guarded(change)
+                self._terms.crash("after_commit")
+            except BaseException:
+                self._over = True
+                self._drop()
+                raise
+            return opened_at
+
+    def _flush(self) -> None:
+        """Send what the session still holds; an error there is the collector's own."""
+        self._require_open()
+        if self._session is None:
+            return
+        try:
+            self._session.commit()
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def _commit_alone(self, change: Change) -> Any:
+        """P6b: nothing was written, so one statement that commits itself is the seal."""
+        for point in ("after_fence", "after_history", "before_commit"):
+            self._terms.crash(point)
+        database = self._database
+        try:
+            with database.single(patient=True) as connection:
+                done = change.apply(connection, database.dialect, database.tables, guarded=False)
+        except DatabaseUnavailable as error:
+            raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
+        if done is None:
+            raise LeaseLost
+        return done.opened_at
+
+    def _commit_guarded(self, change: Change) -> Any:
+        """P6: the guard proves that this is the transaction the window began in."""
+        connection = self._connection
+        if connection is None or not connection.in_transaction():
+            self.refuse("rollback() or close() of its connection")
+        with self._deciding():
+            self._ours = True
+            self._database.dialect.end_window(connection)
+            done = change.apply(connection, self._database.dialect, self._database.tables, guarded=True)
+        self._terms.crash("after_fence")
+        self._terms.crash("after_history")
+        if done is None:
+            self._drop()
+            raise self._why_not()
+        self._terms.crash("before_commit")
+        self._send_commit(connection)
+        self._release()
+        return done.opened_at
+
+    def _send_commit(self, connection: Connection) -> None:
+        """The one COMMIT of the window: once it is sent, only the database knows what became of it."""
+        try:
+            connection.commit()
+        except SQLAlchemyError as error:
+            if connection_lost(error):
+                raise OutcomeUnknown(f"{OutcomeUnknown()} ({described(error)})") from None
+            meant = self.translate(error)
+            raise (self._why_not(meant) if isinstance(meant, TransactionConflict) else meant) from None
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """A conflict may mean that the key has moved on: that is no failure of this window."""
+        try:
+            with translating():
+                yield
+        except TransactionConflict as conflict:
+            self._drop()
+            raise self._why_not(conflict) from None
+
+    def _why_not(self, otherwise: BaseException | None = None) -> BaseException:
+        """Why the seal found no row to change, by one read in a new transaction: the key moved on, or the
+        collector ended the transaction.
+        """
+        claim, run = self.claim, self._database.tables.run
+        here = select(run.c.fence).where(
+            run.c.tenant_id == claim.key.tenant_id,
+            run.c.data_source == claim.key.data_source,
+            run.c.script == claim.key.script,
+            run.c.fence == claim.fence,
+            run.c.holder == claim.token,
+            run.c.window_seq == claim.window_seq,
+            run.c.open_window_id == claim.window_id,
+        )
+        with self._database.reading() as connection:
+            still_ours = connection.scalar(here) is not None
+        if not still_ours:
+            return LeaseLost()
+        self.was_broken("its transaction was ended")
+        return otherwise or self._broken_error()
+
+    # --- letting go ---------------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        if self._process != os.getpid():
+            return
+        self._over = True
+        # Whoever has the lock for long is beginning or committing, and drops the connection when done.
+        if self._lock.acquire(timeout=1):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
+    def _release(self) -> None:
+        """After a commit: back to the pool, if no other thread of the collector may still hold it."""
+        connection, self._connection, self._ours = self._connection, None, False
+        if connection is None:
+            return
+        try:
+            if self._thread != threading.get_ident():
+                connection.invalidate()
+            connection.close()
+        finally:
+            self._database.end_turn()
+
+    def _drop(self) -> None:
+        """Roll back and let go; a connection that another thread may be using is cut, and never used again."""
+        if self._session is not None and self._over:
+            with suppress(Exception):
+                self._session.finish()
+        connection, self._connection, self._ours = self._connection, None, True
+        if connection is None:
+            return
+        try:
+            self._throw_away(connection)
+        finally:
+            self._database.end_turn()
+
+    def _throw_away(self, connection: Connection) -> None:
+        dialect = self._database.dialect
+        with suppress(Exception):
+            if self._thread == threading.get_ident():
+                dialect.break_window(connection)
+                connection.rollback()
+            else:
+                dialect.cut(connection)
+                connection.invalidate()
+        with suppress(Exception):
+            connection.close()
