@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,10 @@ class Bench:
             parts = [(datetime.fromisoformat(a), datetime.fromisoformat(b), part) for a, b, part in found]
             assert [p for *_, p in parts] == [1, 2] * (len(parts) // 2), f"{tenant} {script}: doubled or partial"
             windows = [(a, b) for a, b, part in parts if part == 1]
-            assert all(b == c for (_, b), (c, _) in zip(windows, windows[1:], strict=False)), f"{tenant} {script}: gap"
+            assert all(b == c for (_, b), (c, _) in pairwise(windows)), f"{tenant} {script}: gap"
             covered = [[datetime.fromisoformat(a), datetime.fromisoformat(b)] for a, b in row["coverage"]]
             assert covered == ([[windows[0][0], windows[-1][1]]] if windows else []), f"{tenant} {script}: coverage"
-            sealed = [r for r in self.json("history", tenant, "acme", script, "--limit", "1000")["rows"]]
+            sealed = self.json("history", tenant, "acme", script, "--limit", "1000")["rows"]
             assert sum(r["status"] == "COMPLETED" for r in sealed) == len(windows), f"{tenant} {script}: history"
 
     def close(self) -> None:

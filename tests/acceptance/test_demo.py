@@ -59,7 +59,7 @@ def test_demo_collects_what_git_counts(database_url: str, tmp_path: Path, commit
     engine = sa.create_engine(database_url)
     with engine.connect() as connection:
         counts = dict(
-            connection.execute(sa.text("SELECT tenant_id, count(*) FROM git_commit GROUP BY tenant_id")).tuples().all()
+            (tuple(row) for row in connection.execute(sa.text("SELECT tenant_id, count(*) FROM git_commit GROUP BY tenant_id")))
         )
     engine.dispose()
     assert max(counts.values()) == int(git(repository, "rev-list", "--all", "--count")) == commits

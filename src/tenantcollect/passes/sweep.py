@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 from attrs import define, evolve, field
@@ -25,7 +26,7 @@ from tenantcollect.scheduling import Capacity, Decision, Facts, decide, next_loo
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window
-from tenantcollect.worker import Heartbeat, Outcome, Turn, Worker
+from tenantcollect.worker import Heartbeat, Outcome, Turn, Worker, patiently
 
 __all__ = ["Engine", "Pass"]
 
@@ -81,11 +82,13 @@ class Pass:
         """Make the rows of keys that are new, and look again at all that was parked (PROTOCOL P0)."""
         for tenant_ids in self.engine.survey.configured(self.selection.tenant_ids):
             for facts in self.engine.survey.facts(tenant_ids, self.now).values():
-                self.engine.state.ensure(new_keys(facts), due_at=self.now)
+                made = new_keys(facts)
+                if made:
+                    patiently(partial(self.engine.state.ensure, made, due_at=self.now))
                 for key in map(facts.key, facts.broken):
                     if self.selection.matches(key):
                         self.tally.decided(decide(facts, key))
-        self.engine.state.schedule.unpark(self.now)
+        patiently(lambda: self.engine.state.schedule.unpark(self.now))
 
     def sweep(self) -> StorageError | None:
         """Run windows until nothing is runnable; the error of a database that went away, if it did."""
@@ -102,13 +105,16 @@ class Pass:
     def _start(self) -> bool:
         """Claim and start what is due, as far as there is room, and defer what cannot run; whether there was any."""
         try:
-            decided = self._decided(self._due())
-            deferred = self._deferred(decided)
-            return bool(self._claim(self._chosen(decided)) + deferred)
+            return patiently(self._round)
         except StorageError as error:
             self._down = error
             logger.error("the pass claims nothing more: %s", error)
             return False
+
+    def _round(self) -> bool:
+        decided = self._decided(self._due())
+        deferred = self._deferred(decided)
+        return bool(self._claim(self._chosen(decided)) + deferred)
 
     def _due(self) -> list[Key]:
         """The keys to decide about now, tenants in turn."""
@@ -179,9 +185,11 @@ class Pass:
                 self.limits.give_back()
             self.tally.busy |= set(plans) - set(leases)
             self._settled |= set(plans) - set(leases)
-            self.engine.locks.release([leases[key] for key in unopened if key in leases])
+            spare = [leases[key] for key in unopened if key in leases]
+            if spare:
+                patiently(lambda: self.engine.locks.release(spare))
         for key, claim in claims.items():
-            self._fly(leases[key], claim, *plans[key])
+            self._fly(leases[key], claim, plans[key][0])
         return len(plans)
 
     def _opening(self, lease: Lease, facts: Facts, decision: Decision) -> Opening:
@@ -198,7 +206,7 @@ class Pass:
             previous=lease.previous,
         )
 
-    def _fly(self, lease: Lease, claim: Claim, facts: Facts, decision: Decision) -> None:
+    def _fly(self, lease: Lease, claim: Claim, facts: Facts) -> None:
         key = lease.key
         began = time.monotonic()
 

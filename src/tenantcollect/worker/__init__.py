@@ -5,9 +5,10 @@ Knows how a window is executed; which window, and whether at all, was decided ab
 
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.heartbeat import Heartbeat
+from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
 from tenantcollect.worker.walk import Parts, Resolved
 from tenantcollect.worker.worker import Outcome, Worker
 
-__all__ = ["DaemonThreads", "Heartbeat", "Outcome", "Parts", "Resolved", "Turn", "Worker", "error_text"]
+__all__ = ["DaemonThreads", "Heartbeat", "Outcome", "Parts", "Resolved", "Turn", "Worker", "error_text", "patiently"]

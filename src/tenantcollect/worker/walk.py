@@ -5,7 +5,6 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -30,6 +29,7 @@ from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status
 from tenantcollect.windows import NOTHING, Window
 from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
+from tenantcollect.worker.patience import pause
 from tenantcollect.worker.turn import Turn
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Walk:
                 if not left or self.turn.cancelled or not self.turn.trusted:
                     raise
                 self._abandon()
-                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - jitter between holders in conflict
+                pause()
             except AuthenticationError:
                 fresh = self._resolved().env
                 if tried_env is not None or fresh == resolved.env:

@@ -23,6 +23,7 @@ from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Failure
 from tenantcollect.worker.context import error_text
+from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.turn import Turn
 from tenantcollect.worker.walk import Parts, Walk, wake_dependents
 
@@ -81,7 +82,7 @@ class Worker:
         try:
             if turn.transaction is not None:
                 turn.transaction.abandon()
-            outcome = self._settle(turn, masker, error)
+            outcome = patiently(lambda: self._settle(turn, masker, error))
         except LeaseLost:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
@@ -169,8 +170,9 @@ class Worker:
         try:
             if not outcome.lost and outcome.storage_error is None:
                 parked = outcome.failed and outcome.retry_at is None
-                self.parts.state.schedule.defer(key, None if parked else outcome.retry_at or turn.planned_at)
-            self.parts.locks.release([turn.lease])
+                due_at = None if parked else outcome.retry_at or turn.planned_at
+                patiently(lambda: self.parts.state.schedule.defer(key, due_at))
+            patiently(lambda: self.parts.locks.release([turn.lease]))
             wake_dependents(self.parts.state, turn)
         except StorageError as error:
             logger.warning("[%s] could not be released, its lease will expire: %s", key, error)
