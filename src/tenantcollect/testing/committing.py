@@ -136,12 +136,14 @@ class CommitTests(Suite):
         collect(harness, 1)
         assert harness.rows() == [ONE]
 
+    @needs("sql")
     def test_e04_late_commit_during_resolve(self, harness: Harness) -> None:
         """Asking for an outcome waits for the commit that is in flight, and then tells what became of it."""
         made(harness.backend)
         stall = StallAt("before_commit")
         backend = harness.beside(crash=stall)
         transaction = backend.state.transaction(opened(backend))
+        harness.write(transaction, 1)
         with ThreadPoolExecutor(2) as pool:
             sealing = pool.submit(transaction.seal, seal_of(transaction.claim))
             assert stall.reached.wait(30)
@@ -153,7 +155,7 @@ class CommitTests(Suite):
             assert sealing.result(30) is None
             assert asking.result(30)
         assert not answered_early
-        assert read(harness.backend).coverage == WindowSet((window(0),))
+        assert harness.rows() == [ONE]
 
     @needs("sql")
     def test_e06_commit_joins_the_window(self, harness: Harness) -> None:

@@ -5,7 +5,18 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"tenantcollect.testing.{name}"
-        for name in ("checkpoints", "committing", "deaths", "fencing", "locks", "misuse", "schedule", "state", "values")
+        for name in (
+            "checkpoints",
+            "committing",
+            "deaths",
+            "fencing",
+            "locks",
+            "misuse",
+            "revisions",
+            "schedule",
+            "state",
+            "values",
+        )
     )
 )
 

@@ -1,0 +1,55 @@
+"""Databases that are migrated already and empty: that is quicker than to migrate each."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, NullPool, create_engine, make_url, text
+
+from tenantcollect.testing import PostgresqlHarness, SqliteHarness
+from tests.postgresql import fresh_database
+
+OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+TABLES = """
+SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables
+WHERE schemaname = 'public' AND tablename NOT LIKE '%alembic%'
+"""
+
+
+@pytest.fixture(scope="session")
+def postgresql_tables(postgresql_server: URL) -> Iterator[URL]:
+    """A PostgreSQL database with all tables."""
+    with fresh_database(postgresql_server) as url:
+        PostgresqlHarness(url).close()
+        yield url
+
+
+@pytest.fixture
+def migrated_postgresql(postgresql_tables: URL) -> URL:
+    """A PostgreSQL database with all tables, nobody connected to it and nothing in them."""
+    engine = create_engine(postgresql_tables, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(OTHERS))
+        tables = connection.scalar(text(TABLES))
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+    return postgresql_tables
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    SqliteHarness(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite(sqlite_template: Path, tmp_path: Path) -> URL:
+    """A fresh SQLite database with all tables."""
+    path = tmp_path / "tenantcollect.db"
+    shutil.copy(sqlite_template, path)
+    return make_url(f"sqlite:///{path}")
