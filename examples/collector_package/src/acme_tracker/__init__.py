@@ -1,0 +1,1 @@
+"""Teams, repositories and commits of Acme Tracker, a fictional code host."""
