@@ -1,0 +1,1 @@
+"""A web app that embeds tenantcollect."""
