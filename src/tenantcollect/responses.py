@@ -1,4 +1,4 @@
-"""An HTTP response as the error that says what should happen next (floor: ground).
+"""An HTTP response as the error that says what should happen next (floor: contracts).
 
 Knows httpx, requests, aiohttp and urllib3 by the shape of their responses and imports none of them.
 """

@@ -1,4 +1,4 @@
-"""Writes rows that may be there already (floor: ground; the one part of the face that needs SQLAlchemy)."""
+"""Writes rows that may be there already (floor: contracts; the one part of the face that needs SQLAlchemy)."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby

@@ -247,6 +247,13 @@ def test_a_broken_data_source_breaks_its_scripts_with_its_reason() -> None:
         registry.require("a")
 
 
+def test_a_plugin_without_a_file_is_placed_by_its_name() -> None:
+    """What a host makes while it runs has no line to point at."""
+    registry = only({"a.x": ModuleType("made_up"), "b.x": type("Made", (), {})})
+    assert "the module in made_up has no run()" in registry.problems(["a"])["a.x"].reason
+    assert "the object Made in tests.unit.test_registry.Made has no run()" in registry.problems(["b"])["b.x"].reason
+
+
 def test_scripts_that_all_fail_leave_their_data_source_known() -> None:
     """Several broken scripts take nothing from what they share."""
     registry = only({"a.x": object(), "a.y": object()})

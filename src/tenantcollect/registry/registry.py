@@ -76,7 +76,7 @@ class Registry:
             hooks = {name: hooks for part in parts for name, hooks in part.hooks().items()}
             # A manager of their own: the plugins that a call under way goes through must not change.
             plugins = Plugins.of(self._wrappers(), hooks)
-            self._loaded |= {part.data_source: assembled(part, plugins) for part in parts}
+            self._loaded = self._loaded | {part.data_source: assembled(part, plugins) for part in parts}
 
     def _read(self, data_source: str) -> Parts:
         def of_source(names: Iterable[str]) -> list[str]:

@@ -83,17 +83,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def place(thing: object) -> str:
-    """``file:line`` of a function or class, or the file of a module; empty if there is none."""
+    """``file:line`` of a function or class, or the file of a module; its name if it has none."""
     if isinstance(thing, ModuleType):
-        return str(getattr(thing, "__file__", None) or "")
+        return str(getattr(thing, "__file__", None) or thing.__name__)
     code = getattr(_underlying(inspect.unwrap(thing) if callable(thing) else thing), "__code__", None)
     if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"
+    owner: Any = thing if isinstance(thing, type) else type(thing)
     try:
-        owner: Any = thing if isinstance(thing, type) else type(thing)
         return f"{inspect.getsourcefile(owner)}:{inspect.getsourcelines(owner)[1]}"
     except (OSError, TypeError):
-        return ""
+        return f"{owner.__module__}.{owner.__qualname__}"
 
 
 def _at(one: Implementation) -> str:
