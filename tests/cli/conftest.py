@@ -65,7 +65,7 @@ def tenantcollect(folder: Path) -> Command:
             env=environment(**env),
             input=stdin if isinstance(stdin, bytes) else stdin.encode(),
             capture_output=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())

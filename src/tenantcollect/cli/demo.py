@@ -42,10 +42,10 @@ def demo(
         target.choose(database_url, target.app, on_command_line=True)
     if target.app:
         raise ConfigurationError("demo brings its own tenants and works without --app; give it a --database-url")
-    envs = _envs(repo.resolve())
+    envs, first = _envs(repo.resolve())
     with target.orchestrator(create=True) as orchestrator:
         orchestrator.upgrade()
-        _configure(orchestrator, envs)
+        _configure(orchestrator, envs, first)
         if not json:
             _print_plan(orchestrator)
         report = run_pass(orchestrator, ([*envs], [SOURCE], None), show=not (quiet or json))
@@ -54,15 +54,17 @@ def demo(
         raise typer.Exit(code)
 
 
-def _envs(repository: Path) -> dict[str, dict[str, str]]:
-    """``acme`` sees the whole history, ``globex`` one branch."""
-    from tenantcollect.cli.repository import current_branch
+def _envs(repository: Path) -> tuple[dict[str, dict[str, str]], datetime]:
+    """``acme`` sees the whole history, ``globex`` one branch; and when that history begins."""
+    from tenantcollect.cli.repository import current_branch, first_commit_at
 
+    first = first_commit_at(repository)
     seen = {WHOLE: "", BRANCH: current_branch(repository)}
-    return {tenant: {"GIT_REPOSITORY": str(repository), "GIT_REFS": refs} for tenant, refs in seen.items()}
+    envs = {tenant: {"GIT_REPOSITORY": str(repository), "GIT_REFS": refs} for tenant, refs in seen.items()}
+    return envs, first
 
 
-def _configure(orchestrator: "Orchestrator", envs: Mapping[str, Mapping[str, str]]) -> None:
+def _configure(orchestrator: "Orchestrator", envs: Mapping[str, Mapping[str, str]], first: datetime) -> None:
     """Configure what is not there yet; a tenant that sees this repository already stays as it is.
 
     Raises :class:`ConfigurationError` if one of the tenants has another repository: its rows are not ours.
@@ -76,22 +78,17 @@ def _configure(orchestrator: "Orchestrator", envs: Mapping[str, Mapping[str, str
                 f"the tenant {tenant!r} of {database_of(orchestrator)} collects another repository; "
                 "give the demo a database of its own with --database-url"
             )
-    since = None
+    since = _since(orchestrator, first)
     for tenant, env in envs.items():
         if known[tenant] is None:
-            since = since or _since(orchestrator, Path(env["GIT_REPOSITORY"]))
             orchestrator.configure(tenant, SOURCE, env, since=since)
 
 
-def _since(orchestrator: "Orchestrator", repository: Path) -> datetime:
+def _since(orchestrator: "Orchestrator", first: datetime) -> datetime:
     """At or before the first commit, and whole windows before now: no short window is left for later."""
-    from tenantcollect.cli.repository import first_commit_at
-
-    first, now = first_commit_at(repository), orchestrator.now()
-    windows = (
-        row.import_window_duration for row in orchestrator.plugins() if row.name == f"{SOURCE}.commit" and not row.error
-    )
-    window = timedelta(seconds=next(windows, None) or timedelta(days=1).total_seconds())
+    now = orchestrator.now()
+    found = (row for row in orchestrator.plugins() if row.name == f"{SOURCE}.commit")
+    window = timedelta(seconds=next((row.import_window_duration for row in found), None) or 86400)
     return now - max(-((first - now) // window), 1) * window
 
 
@@ -136,9 +133,12 @@ def _order(row: Any) -> tuple[str, int]:
 
 def _count(target: Target, tenant_id: str, script: str) -> int:
     """The rows of a tenant, asked of the database itself and not of our own bookkeeping."""
-    from sqlalchemy import column, create_engine, func, select, table
+    from sqlalchemy import column, create_engine, func, make_url, select, table
 
-    engine = create_engine(target.url)
+    url = make_url(target.url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")  # the one driver that is installed with us
+    engine = create_engine(url)
     try:
         with engine.connect() as connection:
             asked = [

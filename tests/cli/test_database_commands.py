@@ -1,0 +1,63 @@
+import sqlite3
+from pathlib import Path
+
+from tests.cli.conftest import Command
+
+
+def test_upgrade_makes_the_file_and_current_agrees(tenantcollect: Command, folder: Path) -> None:
+    """``db upgrade`` makes the SQLite file; ``db current`` then shows the newest revision, and exits with 0."""
+    assert tenantcollect("db", "upgrade", "--dry-run").code == 0
+    first = tenantcollect("db", "upgrade", "--json")
+    assert (first.code, first.json["before"]) == (0, None)
+    current = tenantcollect("db", "current", "--json")
+    assert current.code == 0
+    assert current.json["current"] == current.json["newest"] == first.json["newest"]
+    again = tenantcollect("db", "upgrade")
+    assert (again.code, "already" in again.out) == (0, True)
+    assert (folder / "tenantcollect.db").exists()
+
+
+def test_a_dry_run_of_upgrade_makes_no_file(tenantcollect: Command, folder: Path) -> None:
+    """``db upgrade --dry-run`` says what would happen; the file is not made."""
+    ended = tenantcollect("db", "upgrade", "--dry-run")
+    assert (ended.code, "would go" in ended.out) == (0, True)
+    assert not (folder / "tenantcollect.db").exists()
+
+
+def test_sql_prints_statements_a_person_can_run(tenantcollect: Command, folder: Path) -> None:
+    """``db sql`` prints the whole upgrade for SQLite; what it prints, SQLite accepts. No file is made."""
+    ended = tenantcollect("db", "sql")
+    assert ended.code == 0
+    assert not (folder / "tenantcollect.db").exists()
+    with sqlite3.connect(folder / "by_hand.db") as connection:
+        connection.executescript(ended.out)
+    connection.close()
+    assert tenantcollect("db", "current", TENANTCOLLECT_DATABASE_URL="sqlite:///by_hand.db").code == 0
+
+
+def test_a_database_without_our_tables_gives_4_and_the_command(tenantcollect: Command, folder: Path) -> None:
+    """A database whose tables are not there is told apart from one that cannot be reached: upgrade it."""
+    with sqlite3.connect(folder / "tenantcollect.db") as connection:
+        connection.execute("CREATE TABLE theirs (id INTEGER)")
+    connection.close()
+    for words in (["status"], ["run"], ["db", "current"], ["config", "set", "acme", "git", "GIT_REPOSITORY=/x"]):
+        ended = tenantcollect(*words)
+        assert ended.code == 4
+        assert "tenantcollect db upgrade" in ended.err
+
+
+def test_a_database_that_cannot_be_reached_gives_4(tenantcollect: Command) -> None:
+    """No server, no traceback: exit code 4, one line, the password hidden."""
+    url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/nothing"
+    ended = tenantcollect("status", TENANTCOLLECT_DATABASE_URL=url)
+    assert (ended.code, ended.out) == (4, "")
+    assert "hunter2" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_postgresql_shows_its_name_without_the_password(tenantcollect: Command, postgresql_url: str) -> None:
+    """The same commands work on PostgreSQL; the database is named without its password."""
+    assert tenantcollect("db", "upgrade", TENANTCOLLECT_DATABASE_URL=postgresql_url).code == 0
+    ended = tenantcollect("status", "--json", TENANTCOLLECT_DATABASE_URL=postgresql_url)
+    assert (ended.code, ended.rows) == (0, [])
+    assert "postgresql" in ended.json["database"]
