@@ -9,13 +9,17 @@ from sqlalchemy import URL, Connection, Delete, Engine, FromClause, Insert, Row,
 
 from tenantcollect.backends.sql.schema import Tables
 
-__all__ = ["WINDOW", "Dialect", "Prelude", "Step"]
+__all__ = ["PATIENCE", "WINDOW", "Dialect", "Prelude", "Step"]
 
 Step = Insert | Update | Delete
 Options = Mapping[str, Any]
 
 WINDOW = "tenantcollect_window"
 """The execution option by which a connection knows the window whose transaction it carries."""
+
+
+PATIENCE = "tenantcollect_patience"
+"""The execution option that says whether to wait on for the turn to write (a ``Patience``)."""
 
 
 @frozen(kw_only=True)
@@ -40,6 +44,8 @@ class Dialect(Protocol):
     """Execution options of our own reads."""
     single: ClassVar[Options]
     """Execution options of one statement that commits itself."""
+    hint: ClassVar[Options]
+    """Added to either of these for what a crash of the whole machine may lose."""
     writing: ClassVar[Options]
     """Execution options of a transaction of several statements."""
     collector_reading: ClassVar[Options]

@@ -12,12 +12,13 @@ from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from tenantcollect.backends.sql.dialect import Dialect, Options
+from tenantcollect.backends.sql.dialect import PATIENCE, Dialect, Options
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.postgresql import PostgreSQL
 from tenantcollect.backends.sql.schema import Tables, tables
 from tenantcollect.backends.sql.sqlite import SQLite, checked_file
-from tenantcollect.errors import ConfigurationError, Overloaded, SchemaNotCurrent
+from tenantcollect.backends.sql.turns import Turns, for_seconds
+from tenantcollect.errors import ConfigurationError, SchemaNotCurrent
 
 __all__ = ["Database", "checked_identifier"]
 
@@ -25,7 +26,6 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 POSTGRESQL_DRIVER = "postgresql+psycopg"
 IMPATIENT = 5.0
 PATIENT = 300.0
-SLICE = 0.2
 
 
 def checked_identifier(value: object, what: str) -> str:
@@ -55,8 +55,8 @@ class Database:
         self._own_engine: Engine | None = None
         self._tables: Tables | None = None
         self._lock = threading.RLock()
-        self._writer = threading.Lock()
-        self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.turns = Turns(needed=self.dialect.one_writer)
+        self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[Any] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_weakly(self))
@@ -107,6 +107,11 @@ class Database:
         """A connection for one statement that commits itself."""
         return self._writing(self.dialect.single, patient)
 
+    def hinting(self, *, several: bool = False) -> Any:
+        """As :meth:`single` or :meth:`writing`, for what a crash of the whole machine may lose: leases, due times."""
+        options = self.dialect.writing if several else self.dialect.single
+        return self._writing({**options, **self.dialect.hint}, patient=False)
+
     def writing(self, *, patient: bool = False) -> Any:
         """A connection in a transaction of ours, committed at the end."""
         return self._writing(self.dialect.writing, patient)
@@ -126,8 +131,13 @@ class Database:
 
     @contextmanager
     def _writing(self, options: Options, patient: bool) -> Iterator[Connection]:
-        with self.turn(PATIENT if patient else IMPATIENT), self._connected(options) as connection:
-            yield connection
+        patience = for_seconds(PATIENT if patient else IMPATIENT)
+        self.turns.take(patience)
+        try:
+            with self._connected({**options, PATIENCE: patience}) as connection:
+                yield connection
+        finally:
+            self.turns.end()
 
     @contextmanager
     def _connected(self, options: Options) -> Iterator[Connection]:
@@ -138,36 +148,11 @@ class Database:
         """A connection with ``options``; whoever asks gives it back. SQLAlchemy's errors go through."""
         connection = self.engine.connect()
         try:
-            with suppress(TypeError):  # sqlite3's connections cannot be referred to weakly, nor can they be cut
-                self._drivers.add(connection.connection.driver_connection)
+            self._lent.add(connection)
             return connection.execution_options(**options)
         except BaseException:
             connection.close()
             raise
-
-    @contextmanager
-    def turn(self, seconds: float) -> Iterator[None]:
-        """The turn of one writer of this process, where the database has only one (PROTOCOL 2.10)."""
-        self.take_turn(seconds, lambda: False)
-        try:
-            yield
-        finally:
-            self.end_turn()
-
-    def take_turn(self, seconds: float, given_up: Callable[[], bool]) -> None:
-        """Wait for the turn; raises :class:`Overloaded` after ``seconds``, or when ``given_up`` says so."""
-        if not self.dialect.one_writer:
-            return
-        waited = 0.0
-        while not self._writer.acquire(timeout=SLICE):
-            waited += SLICE
-            if waited >= seconds or given_up():
-                raise Overloaded("Another window of this process is writing to the SQLite database.")
-
-    def end_turn(self) -> None:
-        """Let the next writer of this process go on."""
-        if self.dialect.one_writer:
-            self._writer.release()
 
     def close(self) -> None:
         """Dispose the engine, if it is ours."""
@@ -178,11 +163,12 @@ class Database:
 
     def _after_fork(self) -> None:
         """In the child: what the parent's server would hear from us must not be sent."""
-        self._lock, self._writer = threading.RLock(), threading.Lock()
-        for driver in list(self._drivers):
+        self._lock, self.turns = threading.RLock(), Turns(needed=self.dialect.one_writer)
+        for connection in list(self._lent):
             with suppress(Exception):
-                _point_nowhere(driver.fileno())
-        self._inherited += [*self._drivers, self._own_engine]
+                _point_nowhere(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]
+        # Nothing of these may be closed here: that, too, the server or the file would take for the parent's word.
+        self._inherited += [*self._lent, self._own_engine]
         self._own_engine = None
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Double,
     FromClause,
+    Row,
     Select,
     Text,
     Update,
@@ -29,7 +30,18 @@ from sqlalchemy.types import TypeEngine
 from tenantcollect.backends.sql.columns import KEY, Instant, as_text, dumped
 from tenantcollect.keys import Key
 
-__all__ = ["KEY_COLUMNS", "Clock", "EpochMicroseconds", "after", "among", "kept", "key_rows", "rows", "same_key"]
+__all__ = [
+    "KEY_COLUMNS",
+    "Clock",
+    "EpochMicroseconds",
+    "after",
+    "among",
+    "kept",
+    "key_of",
+    "key_rows",
+    "rows",
+    "same_key",
+]
 
 KEY_COLUMNS: Mapping[str, TypeEngine[Any]] = {part: Text() for part in KEY}
 
@@ -118,6 +130,11 @@ def key_rows(connection: Connection, keys: Iterable[Key], name: str = "wanted") 
 def same_key(left: FromClause, right: FromClause) -> ColumnElement[bool]:
     """Whether two rows are of one key."""
     return and_(*(left.c[part] == right.c[part] for part in KEY))
+
+
+def key_of(row: Row[Any]) -> Key:
+    """The key of a row."""
+    return Key(row.tenant_id, row.data_source, row.script)
 
 
 def among(connection: Connection, value: ColumnElement[Any], texts: Collection[str]) -> ColumnElement[bool]:

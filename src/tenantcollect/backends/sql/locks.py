@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Table, Text, and_, exists, or_, select, up
 
 from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, key_of, key_rows, rows, same_key
 from tenantcollect.keys import Key
 from tenantcollect.locks import Holder, Lease, checked_ttl
 
@@ -53,7 +53,7 @@ class SqlLocks:
         """P2: whoever is first locks the free rows; what another one is taking is skipped, not waited for."""
         lease = self._database.tables.lease
         dialect = self._database.dialect
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             asked = rows(connection, "asked", TOKENS, map(_row, wanted, wanted.values()))
             free = (
                 select(*(lease.c[part] for part in KEY), lease.c.token.label("previous"), asked.c.token)
@@ -77,16 +77,16 @@ class SqlLocks:
                 .returning(*(lease.c[part] for part in KEY), lease.c.token, previous.label("previous"))
             )
             taken = dialect.together(connection, [take])
-        return [Lease(key=Key(*row[:3]), token=row.token, owner=owner, previous=row.previous) for row in taken]
+        return [Lease(key=key_of(row), token=row.token, owner=owner, previous=row.previous) for row in taken]
 
     def _make(self, keys: Iterable[Key]) -> list[Key]:
         """Rows for keys of which no state ever made one: this lock may guard another state."""
         lease = self._database.tables.lease
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             asked = key_rows(connection, keys)
             missing = select(asked).where(~exists().where(same_key(lease, asked))).order_by(*asked.c)
             make = self._database.dialect.insert(lease).from_select(KEY, missing).on_conflict_do_nothing()
-            return [Key(*row) for row in connection.execute(make.returning(*(lease.c[p] for p in KEY)))]
+            return [key_of(row) for row in connection.execute(make.returning(*(lease.c[p] for p in KEY)))]
 
     def renew(self, leases: Sequence[Lease], *, ttl: timedelta) -> set[Key]:
         """P4: one statement for all leases of a process, with a short timeout of its own."""
@@ -95,7 +95,7 @@ class SqlLocks:
         if not ours:
             return set()
         renewed = self._change(ours, {"expires_at": after(ttl.total_seconds())})
-        kept = {Key(row.tenant_id, row.data_source, row.script) for row in renewed}
+        kept = {key_of(row) for row in renewed}
         self._granted -= {lease.token for lease in ours if lease.key not in kept}
         return kept
 
@@ -111,7 +111,7 @@ class SqlLocks:
         """Change the rows that still carry these tokens; their keys."""
         lease = self._database.tables.lease
         dialect = self._database.dialect
-        with self._database.writing() as connection:
+        with self._database.hinting(several=True) as connection:
             dialect.hurry(connection, SHORT)
             asked = rows(connection, "asked", TOKENS, (_row(each.key, each.token) for each in leases))
             mine = (
@@ -134,7 +134,7 @@ class SqlLocks:
                 .where(busy(lease))
             )
             return {
-                Key(*row[:3]): Holder(owner=row.owner, acquired_at=row.acquired_at, expires_at=row.expires_at)
+                key_of(row): Holder(owner=row.owner, acquired_at=row.acquired_at, expires_at=row.expires_at)
                 for row in connection.execute(held)
             }
 

@@ -55,6 +55,7 @@ class PostgreSQL:
     one_writer: ClassVar[bool] = False
     reading: ClassVar[Options] = {"isolation_level": "AUTOCOMMIT"}
     single: ClassVar[Options] = {"isolation_level": "AUTOCOMMIT"}
+    hint: ClassVar[Options] = {}
     writing: ClassVar[Options] = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
     collector_reading: ClassVar[Options] = {"isolation_level": "READ COMMITTED", "postgresql_readonly": True}
 

@@ -7,8 +7,8 @@ from typing import Any
 from attrs import evolve
 from sqlalchemy import Row
 
+from tenantcollect.backends.sql.expressions import key_of
 from tenantcollect.errors import ConfigurationError, CoverageInvalid
-from tenantcollect.keys import Key
 from tenantcollect.state import HistoryRow, KeyState, Resume, Status
 from tenantcollect.windows import Window, WindowSet
 
@@ -20,7 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def state_of(row: Row[Any]) -> KeyState:
     """A state row. Coverage that cannot be trusted is None, with the problem."""
     state = KeyState(
-        key=_key(row),
+        key=key_of(row),
         history_start=row.history_start or EPOCH,
         window_seq=row.window_seq,
         fence=row.fence,
@@ -76,7 +76,7 @@ def attempt_of(row: Row[Any]) -> HistoryRow:
     """A history row."""
     return HistoryRow(
         window_id=row.window_id,
-        key=_key(row),
+        key=key_of(row),
         window_seq=row.window_seq,
         fence=row.fence,
         worker=row.worker,
@@ -90,7 +90,3 @@ def attempt_of(row: Row[Any]) -> HistoryRow:
         warnings=tuple(row.warnings or ()),
         error=row.error,
     )
-
-
-def _key(row: Row[Any]) -> Key:
-    return Key(row.tenant_id, row.data_source, row.script)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.locks import busy
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry, Hold
@@ -40,10 +40,6 @@ def selected(connection: Connection, table: Table, selection: Selection) -> Colu
     """Whether a row's key is among those selected."""
     chosen = ((table.c[part], getattr(selection, names)) for part, names in zip(KEY, PARTS, strict=True))
     return and_(true(), *(among(connection, column, names) for column, names in chosen if names is not None))
-
-
-def _key_of(row: Row[Any]) -> Key:
-    return Key(row.tenant_id, row.data_source, row.script)
 
 
 class SqlSchedule:
@@ -75,7 +71,7 @@ class SqlSchedule:
     def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
         lease = self._database.tables.lease
         mine = and_(*(lease.c[part] == getattr(key, part) for part in KEY))
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             connection.execute(update(lease).where(mine).values(next_due_at=until, waiting=waiting, progress=None))
 
     def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
@@ -84,14 +80,14 @@ class SqlSchedule:
             return
         lease = self._database.tables.lease
         which = or_(lease.c.waiting, lease.c.next_due_at.is_(None)) if parked else lease.c.waiting
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             asked = key_rows(connection, keys)
             sleeping = _keys(lease).join(asked, same_key(lease, asked)).where(which)
             self._make_due(connection, sleeping, at)
 
     def unpark(self, at: datetime) -> None:
         lease = self._database.tables.lease
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             sleeping = _keys(lease).where(or_(lease.c.waiting, lease.c.next_due_at.is_(None)))
             self._make_due(connection, sleeping, at)
 
@@ -105,7 +101,7 @@ class SqlSchedule:
         if not progress:
             return
         lease = self._database.tables.lease
-        with self._database.single() as connection:
+        with self._database.hinting() as connection:
             told = ({**{part: getattr(key, part) for part in KEY}, "line": line} for key, line in progress.items())
             lines = rows(connection, "told", {**KEY_COLUMNS, "line": Text()}, told)
             locked = (
@@ -122,7 +118,7 @@ class SqlSchedule:
         with self._database.reading() as connection:
             asked = key_rows(connection, keys)
             found = select(*_columns(lease), busy(lease).label("busy")).join(asked, same_key(lease, asked))
-            return {_key_of(row): _entry(row) for row in connection.execute(found)}
+            return {key_of(row): _entry(row) for row in connection.execute(found)}
 
 
 def _keys(lease: Table) -> Select[Any]:
@@ -135,7 +131,7 @@ def _columns(lease: Table) -> list[ColumnElement[Any]]:
 
 def _entry(row: Row[Any]) -> Entry:
     return Entry(
-        key=_key_of(row),
+        key=key_of(row),
         next_due_at=row.next_due_at,
         waiting=row.waiting,
         progress=row.progress,

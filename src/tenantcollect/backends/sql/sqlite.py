@@ -9,15 +9,19 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, Engine, FromClause, QueuePool, Row, Select, Update, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError
 
-from tenantcollect.backends.sql.dialect import WINDOW, Options, Prelude, Step
+from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Options, Prelude, Step
 from tenantcollect.backends.sql.expressions import kept
 from tenantcollect.backends.sql.schema import Tables
+from tenantcollect.backends.sql.turns import Patience
 from tenantcollect.errors import ConfigurationError, StorageError
 
 __all__ = ["SQLite", "checked_file"]
 
 READ_ONLY = "tenantcollect_read_only"
+# Leases and due times need not survive a power failure, which no holder survives either: no fsync for them.
+HINT = "tenantcollect_hint"
 # Value as PRAGMA name shows it afterwards. The timeout comes first: the switch to WAL may have to wait.
 PRAGMAS = (("busy_timeout", "5000"), ("journal_mode", "wal"), ("foreign_keys", "1"), ("synchronous", "2"))
 
@@ -39,6 +43,7 @@ class SQLite:
     one_writer: ClassVar[bool] = True
     reading: ClassVar[Options] = {READ_ONLY: True}
     single: ClassVar[Options] = {}
+    hint: ClassVar[Options] = {HINT: True}
     writing: ClassVar[Options] = {}
     collector_reading: ClassVar[Options] = {READ_ONLY: True}
 
@@ -130,17 +135,33 @@ def _set_pragmas(driver: sqlite3.Connection, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READ_ONLY):
+    options = connection.get_execution_options()
+    if options.get(READ_ONLY):
         connection.exec_driver_sql("PRAGMA query_only=ON")
         connection.exec_driver_sql("BEGIN")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    if options.get(HINT):
+        connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+    _begin_writing(connection, options.get(PATIENCE, lambda: False))
+
+
+def _begin_writing(connection: Connection, patience: Patience) -> None:
+    """Another process may be writing for longer than SQLite's own timeout; its turn ends all the same."""
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or not patience():
+                raise
+        else:
+            return
 
 
 def _make_ordinary(driver: sqlite3.Connection | None, _: object) -> None:
     if driver is not None:
         driver.set_authorizer(None)
         driver.execute("PRAGMA query_only=OFF").close()
+        driver.execute("PRAGMA synchronous=FULL").close()
 
 
 def _tell_window(context: ExceptionContext) -> None:

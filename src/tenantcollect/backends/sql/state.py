@@ -30,7 +30,7 @@ from sqlalchemy import (
 from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, replayed
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, kept, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, kept, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.transaction import SqlTransaction, Terms
@@ -139,7 +139,7 @@ class SqlState:
         if not openings:
             return []
         self._evict_former([opening.previous for opening in openings if opening.previous])
-        opened = {Key(row.tenant_id, row.data_source, row.script): row for row in self._open(openings)}
+        opened = {key_of(row): row for row in self._open(openings)}
         self._terms.crash("after_open")
         return [_claim(each, row) for each in openings if (row := opened.get(each.key))]
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tenantcollect.backends.sql.changes import Change, checkpointed, sealed
-from tenantcollect.backends.sql.dialect import WINDOW, Prelude
+from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Prelude
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import (
     SHARED_FAULTS,
@@ -46,7 +46,6 @@ REFUSED = re.compile(
     r"|RESET|DISCARD)\b",
     re.IGNORECASE | re.DOTALL,
 )
-QUEUE = timedelta(hours=1).total_seconds()
 
 
 @frozen(kw_only=True)
@@ -157,16 +156,23 @@ class SqlTransaction:
 
     def _begin(self) -> None:
         """Wait for the turn, connect, begin, put the guard in."""
-        self._database.take_turn(QUEUE, lambda: self._over)
+        self._database.turns.take(self._waits)
         try:
             connection = self._connected()
         except BaseException:
-            self._database.end_turn()
+            self._database.turns.end()
             raise
         self._connection, self._thread = connection, threading.get_ident()
         if self._over:
             self._drop()
             self._require_open()
+
+    def _waits(self) -> bool:
+        return not self._over
+
+    def _options(self) -> dict[str, Any]:
+        options = self._database.dialect.window_options(self._terms.isolation)
+        return {**options, WINDOW: self, PATIENCE: self._waits}
 
     def _connected(self) -> Connection:
         dialect, terms = self._database.dialect, self._terms
@@ -180,7 +186,7 @@ class SqlTransaction:
             idle_timeout=terms.idle_timeout // timedelta(milliseconds=1),
         )
         with translating():
-            connection = self._database.connect({**dialect.window_options(terms.isolation), WINDOW: self})
+            connection = self._database.connect(self._options())
             try:
                 connection.begin()
                 dialect.begin_window(connection, tables, prelude)
@@ -356,7 +362,7 @@ class SqlTransaction:
                 connection.invalidate()
             connection.close()
         finally:
-            self._database.end_turn()
+            self._database.turns.end()
 
     def _drop(self) -> None:
         """Roll back and let go; a connection that another thread may be using is cut, and never used again."""
@@ -369,7 +375,7 @@ class SqlTransaction:
         try:
             self._throw_away(connection)
         finally:
-            self._database.end_turn()
+            self._database.turns.end()
 
     def _throw_away(self, connection: Connection) -> None:
         dialect = self._database.dialect
