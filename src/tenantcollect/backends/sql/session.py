@@ -1,14 +1,23 @@
 """``db``: a session whose commit joins the window and whose rollback and close fail it (floor: backends)."""
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-if TYPE_CHECKING:
-    from tenantcollect.backends.sql.transaction import SqlTransaction
+__all__ = ["OpenWindow", "WindowSession"]
 
-__all__ = ["WindowSession"]
+
+class OpenWindow(Protocol):
+    """What a session needs of the window it belongs to."""
+
+    def connection(self) -> Connection:
+        """The connection of the window, begun at the first call."""
+        ...
+
+    def refuse(self, deed: str) -> NoReturn:
+        """Fail the window for ``deed``."""
+        ...
 
 
 class WindowSession(Session):
@@ -17,7 +26,7 @@ class WindowSession(Session):
     ``commit()`` joins: nothing is durable before the seal. ``begin_nested()`` works as ever.
     """
 
-    def __init__(self, window: "SqlTransaction") -> None:
+    def __init__(self, window: OpenWindow) -> None:
         super().__init__(join_transaction_mode="rollback_only")
         self._window = window
 
