@@ -44,6 +44,7 @@ class Team:
     def run(self, env: Mapping[str, str], tenant_id: str, context: Context) -> int:
         _refuse(env, tenant_id)
         context.warn(HOSTILE)
+        context.logger.warning("met %s", HOSTILE)
         if "HUB_SECONDS" in os.environ:
             Path("started").touch()
             threading.Event().wait(float(os.environ["HUB_SECONDS"]))

@@ -109,6 +109,7 @@ class Target:
         Raises :class:`SchemaNotCurrent` for a SQLite file that is not there, unless ``create``.
         """
         from tenantcollect.cli.loading import from_app
+        from tenantcollect.cli.logs import logs_to_stderr
         from tenantcollect.errors import SchemaNotCurrent
 
         if self.missing and not create:
@@ -117,6 +118,7 @@ class Target:
                 "or make it: tenantcollect db upgrade"
             )
         with from_app(self.app) if self.app else self._connected(create, engine or Engine()) as orchestrator:
+            logs_to_stderr()
             yield orchestrator
 
     def _connected(self, create: bool, engine: Engine) -> "Orchestrator":

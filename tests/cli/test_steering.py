@@ -1,0 +1,48 @@
+from pathlib import Path
+
+from tests.cli.conftest import Command, Ended
+
+
+def reasons(tenantcollect: Command) -> set[str]:
+    """Why each key of acme does or does not run."""
+    return {row["reason"] for row in tenantcollect("explain", "acme", "--json").rows}
+
+
+def keys(ended: Ended) -> set[str]:
+    """The scripts of the keys that were touched."""
+    assert ended.code == 0, ended.err
+    return {row["script"] for row in ended.rows}
+
+
+def test_pause_and_resume_say_what_they_touch(tenantcollect: Command, folder: Path) -> None:
+    """A pause holds the keys, is explained with its detail, and ends with resume; a dry run changes nothing."""
+    tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}")
+    words = ("pause", "acme", "git", "--detail", "moving house", "--json")
+    all_of_them = {"repository", "commit", "contributor"}
+    assert keys(tenantcollect(*words, "--dry-run")) == all_of_them
+    assert "paused_by_user" not in reasons(tenantcollect)
+    assert keys(tenantcollect(*words)) == all_of_them
+    assert reasons(tenantcollect) == {"paused_by_user"}
+    assert "moving house" in tenantcollect("explain", "acme").out
+    assert keys(tenantcollect("resume", "acme", "--json")) == all_of_them
+    assert "paused_by_user" not in reasons(tenantcollect)
+
+
+def test_backfill_and_replay_name_the_keys_they_move(tenantcollect: Command, folder: Path) -> None:
+    """Older data is planned from the given time on; half a range is refused."""
+    tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}")
+    words = ("backfill", "acme", "git", "commit", "--since", "2020-01-01T00:00:00Z", "--json")
+    assert "commit" in keys(tenantcollect(*words, "--dry-run"))
+    before = tenantcollect("plan", "acme", "git", "commit", "--json").rows[0]
+    assert "commit" in keys(tenantcollect(*words))
+    after = tenantcollect("plan", "acme", "git", "commit", "--json").rows[0]
+    assert after["windows_left"] > before["windows_left"] + 50
+    assert after["history_start"].startswith("2020-01-01T00:00:00")
+    assert tenantcollect("replay", "acme", "git", "--start", "2020-01-01T00:00:00Z").code == 2
+
+
+def test_a_tenant_that_is_not_there_is_said_so(tenantcollect: Command) -> None:
+    """Nothing to touch is no error, but it is said."""
+    tenantcollect("db", "upgrade")
+    ended = tenantcollect("pause", "nobody")
+    assert (ended.code, "no such key" in ended.err) == (0, True)
