@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenantcollect.errors import ConfigurationError, CoverageInvalid
@@ -135,6 +135,8 @@ def test_coverage_edited_by_hand_is_refused_with_the_cure(stored: object) -> Non
 
 
 @given(st.datetimes(timezones=st.timezones() | st.builds(timezone, st.timedeltas(-MINUTE * 1439, MINUTE * 1439))))
+@example(datetime.max.replace(tzinfo=timezone(-60 * MINUTE)))
+@example(datetime.min.replace(tzinfo=timezone(60 * MINUTE)))
 def test_times_become_utc_or_are_refused(moment: datetime) -> None:
     """Every aware time has one UTC form, the same instant; at the edge of the calendar it is refused."""
     try:
