@@ -102,7 +102,6 @@ def test_commits_never_pass_the_repositories(
     tracker.fail = lambda request: _broken(request, "repositories", "since", tenth)
     orchestrator.run()
     assert coverage(orchestrator, "repository") == [(HISTORY_START, tenth)]
-    orchestrator.run()
     assert coverage(orchestrator, "commit") == [(HISTORY_START, tenth)]
     [row] = orchestrator.explain("acme", "tracker", "commit")
     assert row.reason == "waiting_for_upstream"
