@@ -98,7 +98,7 @@ def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:
 
     Raises :class:`ConfigurationError` whose ``fields`` name each wrong key, never a value.
     """
-    wrong = {ascii(key)[:80]: problem for key, value in env.items() if (problem := _env_problem(key, value))}
+    wrong = {_shown(key): problem for key, value in env.items() if (problem := _env_problem(key, value))}
     size = sum(len(str(k)) + len(str(v or "").encode("utf-8", "replace")) for k, v in env.items())
     if size > LARGEST_ENV:
         wrong["env"] = f"is {size} bytes large; the limit is {LARGEST_ENV}"
@@ -106,6 +106,10 @@ def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:
         text = "; ".join(f"{key} {problem}" for key, problem in wrong.items())
         raise ConfigurationError(f"The env is not valid: {text}", fields=wrong)
     return {str(key): None if value is None else str(value) for key, value in env.items()}
+
+
+def _shown(key: object) -> str:
+    return key if isinstance(key, str) and key.isprintable() else ascii(key)[:80]
 
 
 def _env_problem(key: object, value: object) -> str | None:

@@ -35,7 +35,7 @@ def dependencies() -> list[str]:
 @hookimpl
 def import_window_duration() -> timedelta:
     """A month: few enough commits for one transaction in most repositories."""
-    return timedelta(days=30)
+    return timedelta(days=90)
 
 
 @hookimpl

@@ -30,7 +30,7 @@ def dependencies() -> list[str]:
 @hookimpl
 def import_window_duration() -> timedelta:
     """The commits' own window."""
-    return timedelta(days=30)
+    return timedelta(days=90)
 
 
 @hookimpl
