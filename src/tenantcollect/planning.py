@@ -96,7 +96,7 @@ def plan(
         windows = iter(whole if open_pieces else ())
     else:
         open_pieces, left = _open(due, size, upstreams), sum(_count(hole.duration, size) for hole in due)
-        windows = _cut(open_pieces, due, size, terms.newest_first)
+        windows = _cut(open_pieces, size, terms.newest_first)
     return Plan(
         horizon=horizon,
         ready=tuple(islice(chain(begun, windows), at_most)),
@@ -145,7 +145,8 @@ def _open(due: WindowSet, size: timedelta | None, upstreams: tuple[Upstream, ...
     covered = reduce(and_, (up.coverage for up in upstreams), due)
     if not any(up.moving for up in upstreams):
         return covered
-    return WindowSet(tuple(piece for part in covered for piece in _whole(part, _hole(part, due), size)))
+    whole = (_whole(part, due.piece_at(part.start) or part, size) for part in covered)
+    return WindowSet(tuple(chain.from_iterable(whole)))
 
 
 def _whole(part: Window, hole: Window, size: timedelta | None) -> WindowSet:
@@ -156,20 +157,10 @@ def _whole(part: Window, hole: Window, size: timedelta | None) -> WindowSet:
     return WindowSet.between(start, end)
 
 
-def _cut(pieces: WindowSet, due: WindowSet, size: timedelta | None, newest_first: bool) -> Iterator[Window]:
-    """``pieces`` along the grids of their holes, lazily: ten years are not cut to find one window."""
-    order = -1 if newest_first else 1
-    for piece in pieces.pieces[::order]:
-        hole = _hole(piece, due)
-        step = size or hole.duration
-        cells = range((piece.start - hole.start) // step, _count(piece.end - hole.start, step))
-        for index in cells[::order]:
-            start = hole.start + index * step
-            yield Window(max(start, piece.start), start + min(step, piece.end - start))
-
-
-def _hole(piece: Window, due: WindowSet) -> Window:
-    return due.piece_at(piece.start) or piece
+def _cut(pieces: WindowSet, size: timedelta | None, newest_first: bool) -> Iterator[Window]:
+    """``pieces`` in windows, lazily: ten years are not cut to find one."""
+    for piece in reversed(pieces.pieces) if newest_first else pieces:
+        yield from piece.split(size or piece.duration, backwards=newest_first)
 
 
 def _count(duration: timedelta, size: timedelta | None) -> int:

@@ -68,18 +68,18 @@ class Window:
         start, end = max(self.start, other.start), min(self.end, other.end)
         return type(self)(start, end) if start < end else None
 
-    def split(self, size: timedelta) -> Iterator[Self]:
-        """The window cut from its start into pieces of ``size``; the last one may be shorter.
+    def split(self, size: timedelta, *, backwards: bool = False) -> Iterator[Self]:
+        """The window cut from its start into pieces of ``size``; the last may be shorter.
 
-        Raises :class:`ConfigurationError` unless ``size`` is positive.
+        Lazily, from the last piece on if ``backwards``. Raises :class:`ConfigurationError` unless ``size`` is
+        positive.
         """
         if size <= timedelta():
             raise ConfigurationError(f"a window cannot be cut into pieces of {size}")
-        start = self.start
-        while self.end - start > size:
-            yield type(self)(start, start + size)
-            start += size
-        yield type(self)(start, self.end)
+        pieces = range(-(-self.duration // size))
+        for index in reversed(pieces) if backwards else pieces:
+            start = self.start + index * size
+            yield type(self)(start, start + min(size, self.end - start))
 
     def __str__(self) -> str:
         return f"[{self.start.isoformat()}, {self.end.isoformat()})"

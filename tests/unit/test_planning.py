@@ -119,6 +119,15 @@ def test_g5_all_that_upstreams_cover_is_taken_once_they_do_not_move(
     assert model(found.ready) == expected
 
 
+def test_g5_what_a_stuck_upstream_covers_is_cut_from_where_it_begins() -> None:
+    """In as few windows as there can be."""
+    upstream = Upstream(coverage=windows((5, 28), (33, 36)))
+    found = quarters(
+        coverage=NOTHING, terms=Terms(duration=10 * MINUTE), now=at(60), upstreams=(upstream,), at_most=ALL
+    )
+    assert [pair(piece) for piece in found.ready] == [(5, 15), (15, 25), (25, 28), (33, 36)]
+
+
 @given(situations, window_sets)
 def test_g5_short_pieces_are_not_taken_while_an_upstream_moves(situation: Situation, covered: WindowSet) -> None:
     """While the upstream moves, a dependent runs exactly those windows that it would run without any upstream."""
@@ -414,6 +423,13 @@ def test_an_unfinished_window_is_planned_again_first_with_its_bounds(
     assert sum(len(model([piece])) for piece in found.ready) == len(model(found.ready))
     after = {**sealed(situation, unfinished), "unfinished": unfinished}
     assert plan(**after, upstreams=upstreams, at_most=ALL).ready == found.ready[1:]
+
+
+def test_the_tail_behind_an_unfinished_window_waits_for_the_interval() -> None:
+    """A key that has begun is no longer one that is due at once."""
+    short = Terms(duration=10 * MINUTE)
+    found = quarters(coverage=NOTHING, terms=short, now=at(12), unfinished=window(0, 10), at_most=ALL)
+    assert (found.ready, found.due_at) == ((window(0, 10),), at(25))
 
 
 def test_an_unfinished_window_does_not_wait_for_the_interval() -> None:

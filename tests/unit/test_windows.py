@@ -85,6 +85,7 @@ def test_g1_a_split_leaves_no_gap(start: int, length: int, size: timedelta) -> N
     assert pieces[-1].end == whole.end
     assert all(p.duration == size for p in pieces[:-1])
     assert pieces[-1].duration <= size
+    assert list(whole.split(size, backwards=True)) == pieces[::-1]
 
 
 @pytest.mark.parametrize("size", [timedelta(), -MINUTE])
