@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 
@@ -152,8 +151,10 @@ def _hold(metadata: MetaData) -> Table:
         Column("revision", Text),
         *_lengths("hold"),
     )
-    scope = func.coalesce(hold.c.script, text("''"))
-    Index(f"{name}_scope", hold.c.tenant_id, hold.c.data_source, scope, hold.c.reason, unique=True)
+    # Two: NULLs would be distinct from each other in one.
+    for scope, of_script in (("source", hold.c.script.is_(None)), ("script", hold.c.script.is_not(None))):
+        parts = [hold.c.tenant_id, hold.c.data_source, *([hold.c.script] if scope == "script" else []), hold.c.reason]
+        Index(f"{name}_{scope}", *parts, unique=True, postgresql_where=of_script, sqlite_where=of_script)
     return hold
 
 

@@ -146,8 +146,20 @@ def _holds(schema: str | None) -> None:
         *_lengths("hold"),
         schema=schema,
     )
-    scope: list[Any] = ["tenant_id", "data_source", sa.text("coalesce(script, '')"), "reason"]
-    op.create_index(f"{name}_scope", name, scope, unique=True, schema=schema)
+    scopes = {
+        "source": (["tenant_id", "data_source", "reason"], sa.text("script IS NULL")),
+        "script": (["tenant_id", "data_source", "script", "reason"], sa.text("script IS NOT NULL")),
+    }
+    for scope, (parts, where) in scopes.items():
+        op.create_index(
+            f"{name}_{scope}",
+            name,
+            parts,
+            unique=True,
+            schema=schema,
+            postgresql_where=where,
+            sqlite_where=where,
+        )
 
 
 def _history(schema: str | None) -> None:

@@ -1,0 +1,162 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, text
+
+from tenantcollect.backends.sql import SqlBackend, include_name
+from tenantcollect.backends.sql.schema import VERSION_TABLE, tables
+from tenantcollect.errors import SchemaNotCurrent
+from tenantcollect.keys import EVERYTHING
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A look at the database from outside."""
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def backend(database_url: str) -> Iterator[SqlBackend]:
+    """A backend on a database without tables."""
+    backend = SqlBackend(database_url)
+    yield backend
+    backend.close()
+
+
+def made_by(engine: Engine, schema: str | None = None) -> dict[str, Any]:
+    """Everything that the database tells of our tables but the table of versions."""
+    told = inspect(engine)
+    return {
+        name: [
+            [{**column, "type": str(column["type"])} for column in told.get_columns(name, schema)],
+            told.get_pk_constraint(name, schema),
+            told.get_unique_constraints(name, schema),
+            sorted(told.get_check_constraints(name, schema), key=str),
+            told.get_foreign_keys(name, schema),
+            sorted(map(_plain, told.get_indexes(name, schema))),
+            told.get_table_options(name, schema),
+        ]
+        for name in sorted(told.get_table_names(schema))
+        if name != VERSION_TABLE
+    }
+
+
+def _plain(index: Any) -> str:
+    """An index as text, its condition too."""
+    options = {name: str(option) for name, option in index.get("dialect_options", {}).items()}
+    return str({**index, "dialect_options": options})
+
+
+def test_migrations_make_the_tables_that_the_code_speaks_of(backend: SqlBackend, engine: Engine) -> None:
+    """From nothing, migrations and metadata make the same columns, keys, checks and indexes."""
+    backend.schema.upgrade()
+    migrated = made_by(engine)
+    with engine.begin() as connection:
+        for name in (*migrated, VERSION_TABLE):
+            connection.execute(text(f"DROP TABLE {name}{_cascade(engine)}"))
+        tables().metadata.create_all(connection)
+    assert made_by(engine) == migrated
+
+
+def _cascade(engine: Engine) -> str:
+    return " CASCADE" if engine.dialect.name == "postgresql" else ""
+
+
+def test_upgrading_again_changes_nothing(backend: SqlBackend, engine: Engine) -> None:
+    """An upgrade is idempotent, and tells where the database is."""
+    assert backend.schema.current() is None
+    backend.schema.upgrade()
+    first = made_by(engine)
+    backend.schema.upgrade()
+    assert made_by(engine) == first
+    assert backend.schema.current() == backend.schema.newest()
+
+
+def test_many_may_upgrade_at_once(database_url: str) -> None:
+    """Processes that start together do not trip over each other's migrations."""
+    backends = [SqlBackend(database_url) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda backend: backend.schema.upgrade(), backends))
+    assert {backend.schema.current() for backend in backends} == {backends[0].schema.newest()}
+    for backend in backends:
+        backend.close()
+
+
+def test_collectors_tables_are_created_and_never_altered(backend: SqlBackend, engine: Engine) -> None:
+    """A table of a collector that is missing is made; one that is there stays as it is."""
+    old, new = MetaData(), MetaData()
+    Table("rows", old, Column("n", Integer))
+    Table("rows", new, Column("n", Integer), Column("more", Integer))
+    Table("others", new, Column("n", Integer))
+    backend.schema.upgrade([old])
+    backend.schema.upgrade([new])
+    assert [column["name"] for column in inspect(engine).get_columns("rows")] == ["n"]
+    assert "others" in inspect(engine).get_table_names()
+
+
+def test_offline_sql_makes_the_same_tables(backend: SqlBackend, engine: Engine) -> None:
+    """What ``db sql`` prints can be run by a person, and is then current."""
+    script = backend.schema.sql()
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        run = driver.executescript if engine.dialect.name == "sqlite" else driver.execute  # type: ignore[union-attr]
+        run(script)
+        connection.commit()
+    assert backend.schema.current() == backend.schema.newest()
+    by_hand = made_by(engine)
+    backend.schema.upgrade()
+    assert made_by(engine) == by_hand
+
+
+def test_a_database_of_a_newer_version_is_refused(backend: SqlBackend, engine: Engine) -> None:
+    """An older library does not touch the tables of a newer one, and says what to do."""
+    backend.schema.upgrade()
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(SchemaNotCurrent, match="newer version"):
+        backend.schema.upgrade()
+
+
+def test_missing_tables_name_the_command(backend: SqlBackend) -> None:
+    """Whoever forgot to upgrade is told the exact command, on every door."""
+    for door in (
+        backend.catalog.version,
+        lambda: list(backend.catalog.sources()),
+        backend.state.holds.held,
+        lambda: list(backend.state.history(EVERYTHING, limit=1)),
+    ):
+        with pytest.raises(SchemaNotCurrent, match="run: tenantcollect db upgrade"):
+            door()
+
+
+def test_a_host_that_autogenerates_keeps_our_tables(backend: SqlBackend, engine: Engine) -> None:
+    """With ``include_name`` a host's Alembic sees nothing of ours; without it, it would drop our tables."""
+    backend.schema.upgrade()
+    with engine.connect() as connection:
+        assert _differences(connection) != []
+        assert _differences(connection, include_name=include_name) == []
+
+
+def _differences(connection: Connection, **options: Any) -> list[Any]:
+    return compare_metadata(MigrationContext.configure(connection, opts=options), MetaData())
+
+
+def test_a_named_schema_is_made_and_used(postgresql_url: str) -> None:
+    """All tables, the version too, stand in the schema that was named, whatever the search path is."""
+    backend = SqlBackend(postgresql_url, schema="collecting")
+    backend.schema.upgrade()
+    assert backend.schema.current() == backend.schema.newest()
+    engine = create_engine(postgresql_url)
+    found = inspect(engine)
+    assert found.get_table_names("public") == []
+    assert VERSION_TABLE in found.get_table_names("collecting")
+    assert tables().run.name in found.get_table_names("collecting")
+    engine.dispose()
+    assert "CREATE TABLE collecting." in backend.schema.sql()
+    backend.close()
