@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -110,7 +111,9 @@ class Page:
     def _console(self, block: Block) -> None:
         for line in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
             for command in line.split(" && "):
-                self._command(shlex.split(command, comments=True))
+                given, piped, words = command.rpartition(" | ")
+                sys.stdin = StringIO(given.removeprefix("echo ") if piped else "")
+                self._command(shlex.split(words, comments=True))
         self.exit_code = 0
 
     def _command(self, words: list[str]) -> None:
