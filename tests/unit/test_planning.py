@@ -531,12 +531,12 @@ def test_dependents_see_a_snapshot_until_its_next_interval_is_overdue(coverage: 
 
 
 def quickest(**situation: Any) -> float:
-    """The best of some runs in seconds: a busy machine makes a run slower, never faster."""
+    """The best of some runs in seconds of processor time: the first ones warm up."""
     best = float("inf")
     for _ in range(20):
-        began = time.perf_counter()
+        began = time.thread_time()
         plan(**situation)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
     return best
 
 
@@ -571,6 +571,6 @@ def test_g9_thousands_of_holes_cost_one_walk_over_them(moving: bool) -> None:
         upstreams=(upstream,),
         at_most=ALL,
     )
-    began = time.perf_counter()
+    began = time.thread_time()
     assert len(found().ready) == (0 if moving else 5_000)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2

@@ -177,6 +177,6 @@ def test_masking_a_long_text_takes_a_moment() -> None:
     key = "\n".join(f"{n:064d}" for n in range(30))
     masker = Masker.of([key, *(f"secret-number-{n}" for n in range(10))])
     text = "a=://b:c password " * 55_000 + "secret-number-7"
-    began = time.perf_counter()
+    began = time.thread_time()
     assert "secret-number-7" not in masker.mask(text)
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5

@@ -195,10 +195,10 @@ def test_windows_compare_by_instant_and_print_their_bounds() -> None:
 def test_the_algebra_stays_linear() -> None:
     """Twenty thousand holes cost a moment: nothing compares every piece with every other."""
     even = WindowSet(tuple(window(n, n + 1) for n in range(0, 40_000, 2)))
-    began = time.perf_counter()
+    began = time.thread_time()
     holes = windows((0, 40_000)) - even
     assert even - holes == even
     assert even & holes == NOTHING
     assert (even | holes) == windows((0, 40_000))
     assert all(even.covers(piece) for piece in even)
-    assert time.perf_counter() - began < 3
+    assert time.thread_time() - began < 3
