@@ -1,12 +1,14 @@
 """E01–E06, E09, E18, E19, E21: the one commit of a window (floor: testing; PROTOCOL 8)."""
 
+import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Thread
 
 import pytest
 
-from tenantcollect.errors import LeaseLost, OutcomeUnknown, StorageError, TransactionConflict
+from tenantcollect.errors import DatabaseUnavailable, LeaseLost, OutcomeUnknown, StorageError, TransactionConflict
 from tenantcollect.state import Status
 from tenantcollect.testing.crashes import POINTS, CrashAt, Crashed, LoseConnection, StallAt
 from tenantcollect.testing.harness import Backend, Harness
@@ -33,6 +35,11 @@ __all__ = ["CommitTests"]
 ONE, TWO, THREE = ("acme", 1), ("acme", 2), ("acme", 3)
 LATER = 0.3
 """Seconds in which somebody who need not wait would be done."""
+
+
+def at(point: str, act: Callable[[], object]) -> Callable[[str], object]:
+    """Does something when a point is reached."""
+    return lambda reached: act() if reached == point else None
 
 
 def crash_while_collecting(harness: Harness, point: str, *numbers: int) -> None:
@@ -106,6 +113,39 @@ class CommitTests(Suite):
             transaction.abandon()
         assert harness.rows() == [ONE]
 
+    @needs("postgresql")
+    def test_e02_reply_cut_off(self, harness: Harness) -> None:
+        """A COMMIT that is sent on a line that brings no answer happened, and only the database knows."""
+        made(harness.backend)
+        lines: list[socket.socket] = []
+        backend = harness.beside(crash=at("before_commit", lambda: lines[0].shutdown(socket.SHUT_RD)))
+        transaction = backend.state.transaction(opened(backend))
+        harness.write(transaction, 1)
+        with harness.line(transaction) as line:
+            lines.append(line)
+            with pytest.raises(OutcomeUnknown):
+                transaction.seal(seal_of(transaction.claim))
+        transaction.abandon()
+        assert harness.backend.state.outcome(transaction.claim)
+        assert harness.rows() == [ONE]
+
+    @needs("postgresql")
+    def test_e03_request_cut_off(self, harness: Harness) -> None:
+        """A COMMIT that could not be sent did not happen; the window is collected again."""
+        made(harness.backend)
+        lines: list[socket.socket] = []
+        backend = harness.beside(crash=at("before_commit", lambda: lines[0].shutdown(socket.SHUT_RDWR)))
+        transaction = backend.state.transaction(opened(backend))
+        harness.write(transaction, 1)
+        with harness.line(transaction) as line:
+            lines.append(line)
+            with pytest.raises((OutcomeUnknown, DatabaseUnavailable)):
+                transaction.seal(seal_of(transaction.claim))
+        transaction.abandon()
+        assert not harness.backend.state.outcome(transaction.claim)
+        collect(harness, 1)
+        assert harness.rows() == [ONE]
+
     def test_e03_commit_never_arrived(self, harness: Harness) -> None:
         """A commit that never arrived is found not to have happened; the window is collected again."""
         made(harness.backend)
@@ -125,7 +165,7 @@ class CommitTests(Suite):
         """A connection that is cut at any step up to the commit keeps nothing, and that is known."""
         made(harness.backend)
         cut: list[str] = []
-        backend = harness.beside(crash=lambda at: at == point and cut and harness.terminate(cut[0]))
+        backend = harness.beside(crash=at(point, lambda: cut and harness.terminate(cut[0])))
         transaction = backend.state.transaction(opened(backend))
         harness.write(transaction, 1)
         cut.append(transaction.claim.token)

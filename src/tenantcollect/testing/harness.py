@@ -13,6 +13,7 @@ has not is skipped with that reason::
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from socket import socket
 from typing import Any, ClassVar, Protocol
 
 from tenantcollect.backends.memory import MemoryBackend
@@ -116,6 +117,10 @@ class Harness:
 
     def driver(self, transaction: WindowTransaction) -> Any:
         """The driver's own connection, which lies below ``db`` (sql)."""
+        raise NotImplementedError
+
+    def line(self, transaction: WindowTransaction) -> socket:
+        """The network line to the server that the window's transaction uses, to be cut (postgresql)."""
         raise NotImplementedError
 
     def script(self, transaction: WindowTransaction, statements: Sequence[str]) -> None:

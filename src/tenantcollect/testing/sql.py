@@ -1,5 +1,7 @@
 """The SQL backends with a table to collect into, and connections that look on from outside (floor: testing)."""
 
+import os
+import socket
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -159,6 +161,9 @@ class PostgresqlHarness(SqlHarness):
 
     def script(self, transaction: WindowTransaction, statements: Sequence[str]) -> None:
         self.driver(transaction).execute(";".join(statements))
+
+    def line(self, transaction: WindowTransaction) -> socket.socket:
+        return socket.socket(fileno=os.dup(self.driver(transaction).fileno()))
 
     def terminate(self, token: str) -> int:
         """End the database session whose transaction holds ``token``, as an administrator would; how many."""
