@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -112,7 +112,7 @@ class Page:
         for line in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
             for command in line.split(" && "):
                 given, piped, words = command.rpartition(" | ")
-                sys.stdin = StringIO(given.removeprefix("echo ") if piped else "")
+                sys.stdin = TextIOWrapper(BytesIO(given.removeprefix("echo ").encode() if piped else b""))
                 self._command(shlex.split(words, comments=True))
         self.exit_code = 0
 
