@@ -70,6 +70,13 @@ class Commands:
             self.state.schedule.wake(keys, at=now, parked=True)
         return keys
 
+    def trigger(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
+        """Make the selection due now: neither the interval nor a back-off is waited for; holds stay."""
+        keys = list(self._keys(selection, now))
+        if not dry_run:
+            self.state.schedule.trigger(keys, at=now)
+        return keys
+
     def backfill(self, selection: Selection, now: datetime, *, since: datetime, dry_run: bool) -> list[Key]:
         """Begin the history of the selection, and of what it depends on, at ``since``; it never moves forward."""
         if since >= now:

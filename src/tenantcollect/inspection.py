@@ -1,8 +1,7 @@
-"""Answers for people: plan, status, history and explain, from the same decision the engine acts on (floor: passes; G7)."""
+"""Answers for people, from the same decision the engine acts on: plan, status, history, explain (G7; floor: passes)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
 
 from attrs import define, evolve
 
@@ -77,7 +76,7 @@ class Inspection:
 
     def _with_state(self, row: StatusRow, facts: Facts, state: KeyState) -> StatusRow:
         coverage = state.coverage or NOTHING
-        whole = _todo(facts, state.key, state, WINDOWS_SHOWN)
+        whole = _todo(facts, state.key, state, 1)
         entry = facts.entries.get(state.key)
         collector = facts.collectors.get(state.key.collector)
         lag = (whole.horizon - coverage.end).total_seconds() if coverage.end else None
@@ -91,7 +90,7 @@ class Inspection:
             history_start=state.history_start,
             coverage=_ranges(coverage),
             holes=_ranges(_holes(state, coverage)),
-            windows_left=len(whole.ready),
+            windows_left=whole.windows_left,
             failures=state.failures,
             error=state.error,
             started_at=state.started_at,
@@ -173,13 +172,13 @@ def _planned(facts: Facts, key: Key) -> PlanRow:
     )
     if state is None:
         return row
-    found = _todo(facts, key, state, 100_000)
+    found = _todo(facts, key, state, WINDOWS_SHOWN)
     return evolve(
         row,
         history_start=state.history_start,
         horizon=found.horizon,
-        windows_left=len(found.ready),
-        windows=_ranges(islice(found.ready, WINDOWS_SHOWN)),
+        windows_left=found.windows_left,
+        windows=_ranges(found.ready),
     )
 
 

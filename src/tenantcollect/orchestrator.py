@@ -271,6 +271,12 @@ class Orchestrator:
         """Lift every hold of these keys, whatever its reason, and make them due; returns them."""
         return self._commands.resume(Selection(tenant_id, data_source, script), self.now(), dry_run=dry_run)
 
+    def trigger(
+        self, tenant_id: Names, data_source: Names = None, script: Names = None, *, dry_run: bool = False
+    ) -> list[Key]:
+        """Make these keys due now, so that the next pass runs them, whatever their interval; returns them."""
+        return self._commands.trigger(Selection(tenant_id, data_source, script), self.now(), dry_run=dry_run)
+
     def backfill(
         self,
         tenant_id: Names,

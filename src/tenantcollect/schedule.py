@@ -42,7 +42,7 @@ class Hold:
 class Entry:
     """One row of the schedule. ``next_due_at`` None = parked until something is configured or installed.
 
-    ``busy`` = leased by somebody, as far as the backend knows.
+    ``busy`` = leased by somebody, as far as the backend knows. ``triggered`` = somebody ordered it to run now.
     """
 
     key: Key
@@ -50,6 +50,7 @@ class Entry:
     waiting: bool = False
     progress: str | None = None
     busy: bool = False
+    triggered: bool = False
 
 
 class Schedule(Protocol):
@@ -68,6 +69,10 @@ class Schedule(Protocol):
 
     def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
         """Make those of ``keys`` that are waiting (``parked``: or parked) due at ``at``."""
+        ...
+
+    def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
+        """Make ``keys`` due at ``at`` by order; they stay ``triggered`` until they are deferred."""
         ...
 
     def unpark(self, at: datetime) -> None:

@@ -35,6 +35,7 @@ NEEDS_ACTION = frozenset(
 )
 MOVING = frozenset({Reason.RUNNABLE, Reason.UNATTENDED, Reason.RUNNING, Reason.AT_CAPACITY})
 UNATTENDED_AFTER = timedelta(hours=1)
+FAR_FUTURE = timedelta(days=1)
 POLL_HELD = timedelta(hours=1)
 
 ACTIONS = {
@@ -197,14 +198,9 @@ def _planned(facts: Facts, key: Key) -> Decision:
     state = facts.states.get(key)
     if state is None:
         return Decision(key=key, reason=Reason.NOT_DUE, detail="its row is made by the next pass", moving=True)
-    if state.coverage is None:
-        return Decision(
-            key=key,
-            reason=Reason.CONFIG_INVALID,
-            detail=f"{state.problem or 'The stored coverage cannot be trusted.'} "
-            f"tenantcollect replay {key.tenant_id} {key.data_source} {key.script}",
-        )
-    if state.retry_at and state.retry_at > facts.now:
+    if problem := _distrusted(facts, state):
+        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=problem)
+    if state.retry_at and state.retry_at > facts.now and not _triggered(facts, key):
         return Decision(
             key=key,
             reason=Reason.COLLECTOR_BROKEN if state.reason == Reason.COLLECTOR_BROKEN else Reason.BACKOFF,
@@ -216,17 +212,35 @@ def _planned(facts: Facts, key: Key) -> Decision:
 
 
 def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
-    collector = facts.collectors[key.collector]
+    terms = terms_of(facts.collectors[key.collector], facts.sources.get(key.data_source))
+    if _triggered(facts, key):
+        terms = evolve(terms, interval=timedelta())
     return plan(
         history_start=state.history_start,
         coverage=state.coverage or NOTHING,
-        terms=terms_of(collector, facts.sources.get(key.data_source)),
+        terms=terms,
         now=facts.now,
         upstreams=tuple(upstream_of(facts, upstream) for upstream in facts.upstreams(key)),
         window_limit=state.window_limit,
         unfinished=state.resume.window if state.resume else None,
         at_most=at_most,
     )
+
+
+def _distrusted(facts: Facts, state: KeyState) -> str | None:
+    """Why the stored coverage cannot be planned with; a small step of the clock is no error (PROTOCOL 9)."""
+    problem = state.problem if state.coverage is None else None
+    if state.coverage and state.coverage.end and state.coverage.end > facts.now + FAR_FUTURE:
+        problem = f"The stored coverage reaches into the future, to {state.coverage.end.isoformat()}."
+    key = state.key
+    cure = f"replay the key: tenantcollect replay {key.tenant_id} {key.data_source} {key.script}"
+    return f"{problem} To collect it anew, {cure}" if problem else None
+
+
+def _triggered(facts: Facts, key: Key) -> bool:
+    """Whether somebody ordered the key to run now: then neither interval nor back-off is waited for."""
+    entry = facts.entries.get(key)
+    return entry is not None and entry.triggered
 
 
 def next_window(facts: Facts, key: Key, state: KeyState) -> Window | None:

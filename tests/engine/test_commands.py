@@ -87,6 +87,34 @@ def test_g3_a_command_fences_whoever_is_at_work(make):
     assert sorted(row.status for row in orchestrator.history()) == ["ABANDONED", "COMPLETED", "REPLAYED"]
 
 
+def test_trigger_does_not_wait_for_the_interval(make, clock):
+    """What is ordered runs in the next pass, though its newest piece is not due; and only once."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    clock.advance(minutes=5)
+    assert orchestrator.run().windows.completed == 0
+    orchestrator.trigger("t1", "acme", "team")
+    assert orchestrator.run().windows.completed == 1
+    clock.advance(minutes=5)
+    assert orchestrator.run().windows.completed == 0
+
+
+def test_trigger_does_not_wait_for_the_back_off(make, clock):
+    """A key that backs off is tried again when somebody orders it."""
+    failing = [True]
+
+    def fail(**_):
+        if failing[0]:
+            raise ValueError("once")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), fail))})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    failing[0] = False
+    orchestrator.trigger("t1")
+    assert orchestrator.run().windows.completed == 90
+
+
 def test_dry_run_changes_nothing(make):
     """With ``dry_run`` the keys are named and left alone."""
     calls = calls_of_chain()

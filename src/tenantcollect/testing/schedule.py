@@ -85,6 +85,21 @@ class ScheduleTests(Suite):
         state.schedule.wake([KEY], at=START)
         assert due(state, START) == []
 
+    def test_s11_triggered(self, harness: Harness, state: State) -> None:
+        """A key that somebody ordered to run is due, and stays marked until it is deferred."""
+        ordered, other = KEY, key("beta")
+        made(harness.backend, [ordered, other])
+        state.schedule.defer(ordered, None)
+        state.schedule.defer(other, START + DAY)
+        state.schedule.trigger([ordered, key("unknown")], at=START)
+        assert due(state, START) == [ordered]
+        marks = {which: entry.triggered for which, entry in state.schedule.entries([ordered, other]).items()}
+        assert marks == {ordered: True, other: False}
+        state.schedule.wake([ordered], at=START)
+        assert state.schedule.due(EVERYTHING, now=START, limit=1)[0].triggered
+        state.schedule.defer(ordered, START)
+        assert not state.schedule.entries([ordered])[ordered].triggered
+
     def test_s11_tenants_in_turn(self, harness: Harness, state: State) -> None:
         """Each tenant's first key comes before any tenant's second, however long the flood waited."""
         flood = [key("flood", script=f"s{n}") for n in range(5)]
@@ -130,9 +145,10 @@ class ScheduleTests(Suite):
             lambda state, naive: state.schedule.due(EVERYTHING, now=naive, limit=1),
             lambda state, naive: state.schedule.defer(KEY, naive),
             lambda state, naive: state.schedule.wake([KEY], at=naive),
+            lambda state, naive: state.schedule.trigger([KEY], at=naive),
             lambda state, naive: state.schedule.unpark(naive),
         ],
-        ids=["due", "defer", "wake", "unpark"],
+        ids=["due", "defer", "wake", "trigger", "unpark"],
     )
     def test_s17_naive_due_times(
         self, harness: Harness, state: State, call: Callable[[State, datetime], object]

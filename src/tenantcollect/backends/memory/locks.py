@@ -27,9 +27,7 @@ class MemoryLocks:
 
     def _take(self, key: Key, owner: str, ttl: timedelta) -> Lease:
         expired, now = self._store.leases.get(key), self._store.clock()
-        lease = Lease(
-            key=key, token=uuid4().hex, owner=owner, previous=expired.lease.token if expired else None
-        )
+        lease = Lease(key=key, token=uuid4().hex, owner=owner, previous=expired.lease.token if expired else None)
         self._store.leases[key] = Leased(lease, now, now + ttl)
         return lease
 

@@ -43,16 +43,21 @@ class MemorySchedule:
     def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
         self._make_due(keys, at, lambda entry: entry.waiting or (parked and entry.next_due_at is None))
 
+    def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
+        self._make_due(keys, at, lambda _: True, triggered=True)
+
     def unpark(self, at: datetime) -> None:
         self._make_due(self._store.entries, at, lambda entry: entry.waiting or entry.next_due_at is None)
 
-    def _make_due(self, keys: Collection[Key], at: datetime, which: Callable[[Entry], bool]) -> None:
+    def _make_due(
+        self, keys: Collection[Key], at: datetime, which: Callable[[Entry], bool], *, triggered: bool = False
+    ) -> None:
         at = utc(at)
         with self._store.lock:
             for key in keys:
                 entry = self._store.entries.get(key)
                 if entry and which(entry):
-                    self._store.entries[key] = evolve(entry, next_due_at=at)
+                    self._store.entries[key] = evolve(entry, next_due_at=at, triggered=entry.triggered or triggered)
 
     def report(self, progress: Mapping[Key, str]) -> None:
         with self._store.lock:
@@ -93,11 +98,7 @@ class MemoryHolds:
 
     def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
         with self._store.lock:
-            return [
-                hold
-                for hold in self._store.holds.values()
-                if tenant_ids is None or hold.tenant_id in tenant_ids
-            ]
+            return [hold for hold in self._store.holds.values() if tenant_ids is None or hold.tenant_id in tenant_ids]
 
 
 def _selects(selection: Selection, hold: Hold) -> bool:

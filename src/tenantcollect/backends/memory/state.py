@@ -131,9 +131,7 @@ class MemoryState:
         if revision.replayed:
             self._store.end(_replay(row.state, revision.replayed, self._store.clock()), Status.REPLAYED)
 
-    def history(
-        self, selection: Selection, *, limit: int, before: datetime | None = None
-    ) -> Iterator[HistoryRow]:
+    def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
         before = None if before is None else utc(before)
         with self._store.lock:
             oldest_first = sorted(self._store.history, key=lambda row: row.completed_at)

@@ -25,14 +25,10 @@ class MemoryTransaction:
     _crash: Callable[[str], object]
 
     def session(self) -> "Session":
-        raise ConfigurationError(
-            "the memory backend has no database, so a collector cannot use db; use SQLite"
-        )
+        raise ConfigurationError("the memory backend has no database, so a collector cannot use db; use SQLite")
 
     def read(self, statement: Any) -> NoReturn:
-        raise ConfigurationError(
-            f"the memory backend has no database to read from: {type(statement).__name__}"
-        )
+        raise ConfigurationError(f"the memory backend has no database to read from: {type(statement).__name__}")
 
     def translate(self, error: BaseException) -> BaseException:
         return error

@@ -72,7 +72,9 @@ class SqlSchedule:
         lease = self._database.tables.lease
         mine = and_(*(lease.c[part] == getattr(key, part) for part in KEY))
         with self._database.hinting() as connection:
-            connection.execute(update(lease).where(mine).values(next_due_at=until, waiting=waiting, progress=None))
+            connection.execute(
+                update(lease).where(mine).values(next_due_at=until, waiting=waiting, triggered=False, progress=None)
+            )
 
     def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
         """P10: a hint after a commit; it locks no row of the state, so it can fail no window."""
@@ -85,17 +87,25 @@ class SqlSchedule:
             sleeping = _keys(lease).join(asked, same_key(lease, asked)).where(which)
             self._make_due(connection, sleeping, at)
 
+    def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
+        if not keys:
+            return
+        lease = self._database.tables.lease
+        with self._database.hinting() as connection:
+            asked = key_rows(connection, keys)
+            self._make_due(connection, _keys(lease).join(asked, same_key(lease, asked)), at, triggered=True)
+
     def unpark(self, at: datetime) -> None:
         lease = self._database.tables.lease
         with self._database.hinting() as connection:
             sleeping = _keys(lease).where(or_(lease.c.waiting, lease.c.next_due_at.is_(None)))
             self._make_due(connection, sleeping, at)
 
-    def _make_due(self, connection: Connection, which: Select[Any], at: datetime) -> None:
+    def _make_due(self, connection: Connection, which: Select[Any], at: datetime, **also: bool) -> None:
         lease = self._database.tables.lease
         locked = which.order_by(*(lease.c[part] for part in KEY)).with_for_update(of=lease)
         found = self._database.dialect.materialized(connection, locked, "sleeping")
-        connection.execute(update(lease).where(same_key(lease, found)).values(next_due_at=at))
+        connection.execute(update(lease).where(same_key(lease, found)).values(next_due_at=at, **also))
 
     def report(self, progress: Mapping[Key, str]) -> None:
         if not progress:
@@ -126,7 +136,7 @@ def _keys(lease: Table) -> Select[Any]:
 
 
 def _columns(lease: Table) -> list[ColumnElement[Any]]:
-    return [lease.c[name] for name in (*KEY, "next_due_at", "waiting", "progress")]
+    return [lease.c[name] for name in (*KEY, "next_due_at", "waiting", "triggered", "progress")]
 
 
 def _entry(row: Row[Any]) -> Entry:
@@ -134,6 +144,7 @@ def _entry(row: Row[Any]) -> Entry:
         key=key_of(row),
         next_due_at=row.next_due_at,
         waiting=row.waiting,
+        triggered=row.triggered,
         progress=row.progress,
         busy=bool(row.busy),
     )

@@ -129,6 +129,7 @@ def _lease(metadata: MetaData) -> Table:
         Column("next_due_at", Utc),
         Column("waiting", Boolean, nullable=False, server_default=text("false")),
         Column("progress", Text),
+        Column("triggered", Boolean, nullable=False, server_default=text("false")),
         PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
         *_lengths("lease"),
         Index(f"{name}_due", "next_due_at"),

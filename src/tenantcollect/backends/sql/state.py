@@ -30,7 +30,7 @@ from sqlalchemy import (
 from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, replayed
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, kept, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, kept, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.transaction import SqlTransaction, Terms
@@ -45,8 +45,6 @@ __all__ = ["SqlState"]
 logger = logging.getLogger("tenantcollect.backends.sql")
 
 PAGE = 500
-FUTURE = timedelta(days=1)
-"""How far coverage may reach past the clock: a small step of the clock is no error."""
 WAIT_FOR_DOUBT = timedelta(seconds=30)
 NEWEST = ("completed_at", "window_seq", "fence", "window_id")
 OPENINGS = {
@@ -130,8 +128,7 @@ class SqlState:
 
     def _states(self) -> Select[Any]:
         run = self._database.tables.run
-        horizon = after(FUTURE.total_seconds()).label("horizon")
-        return select(run, horizon).order_by(*_key_columns(run))
+        return select(run).order_by(*_key_columns(run))
 
     # --- P3: open -----------------------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ def _schedule(schema: str | None) -> None:
         sa.Column("next_due_at", TIME),
         sa.Column("waiting", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         sa.Column("progress", sa.Text()),
+        sa.Column("triggered", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         sa.PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
         *_lengths("lease"),
         schema=schema,
