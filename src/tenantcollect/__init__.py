@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenantcollect.backends.sql import include_name as include_name
     from tenantcollect.catalog import Catalog as Catalog
     from tenantcollect.catalog import Source as Source
     from tenantcollect.collectors import CollectorOptions as CollectorOptions
@@ -67,6 +68,7 @@ _HOME = {
     "WindowFailed": "events",
     "WindowTooLarge": "errors",
     "connect": "compose",
+    "include_name": "backends.sql",
     "hookimpl": "hookspecs",
     "raise_for_response": "responses",
     "upsert": "writing",

@@ -9,7 +9,8 @@ from datetime import datetime
 from attrs import define
 
 from tenantcollect.errors import ConfigurationError
-from tenantcollect.events import Events, HoldLifted, HoldPlaced
+from tenantcollect.events import Events
+from tenantcollect.holding import lifted, placed
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Hold
@@ -59,14 +60,7 @@ class Commands:
         keys = list(self._keys(selection, now))
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
-                self.events.emit(
-                    HoldLifted(
-                        tenant_id=hold.tenant_id,
-                        data_source=hold.data_source,
-                        script=hold.script,
-                        reason=hold.reason,
-                    )
-                )
+                self.events.emit(lifted(hold))
             self.state.schedule.wake(keys, at=now, parked=True)
         return keys
 
@@ -110,16 +104,7 @@ class Commands:
 
     def _hold(self, hold: Hold) -> None:
         if self.state.holds.place(hold):
-            self.events.emit(
-                HoldPlaced(
-                    tenant_id=hold.tenant_id,
-                    data_source=hold.data_source,
-                    script=hold.script,
-                    reason=hold.reason,
-                    until=hold.until,
-                    detail=hold.detail,
-                )
-            )
+            self.events.emit(placed(hold))
 
     def _keys(self, selection: Selection, now: datetime) -> Iterator[Key]:
         return (key for _, key in self._with(selection, now))

@@ -1,7 +1,7 @@
 """Answers for people, from the same decision the engine acts on: plan, status, history, explain (G7; floor: passes)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import define, evolve
 
@@ -12,7 +12,7 @@ from tenantcollect.planning import Plan, Upstream, plan
 from tenantcollect.policy import Reason
 from tenantcollect.registry import Registry
 from tenantcollect.reports import AttemptRow, CheckRow, ExplainRow, PlanRow, StatusRow
-from tenantcollect.scheduling import Decision, Facts, decide, terms_of
+from tenantcollect.scheduling import Decision, Facts, decide, is_stale, terms_of
 from tenantcollect.secrets import Masker
 from tenantcollect.state import HistoryRow, KeyState, State
 from tenantcollect.survey import Survey
@@ -22,7 +22,6 @@ from tenantcollect.worker import Resolved, error_text
 __all__ = ["Inspection", "checked"]
 
 WINDOWS_SHOWN = 1000
-STALE_INTERVALS = 3
 WAITING = frozenset({Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.AT_CAPACITY})
 Range = tuple[datetime, datetime]
 
@@ -99,7 +98,7 @@ class Inspection:
             last_record_at=state.last_record_at,
             warnings=latest.warnings if latest else (),
             progress=entry.progress if entry and row.status == "RUNNING" else None,
-            stale=_stale(facts.now, state, coverage, interval),
+            stale=interval is None or is_stale(facts.now, coverage.end or state.history_start, interval),
         )
 
 
@@ -114,14 +113,6 @@ def _ranges(windows: WindowSet | Iterable[object]) -> tuple[Range, ...]:
 def _holes(state: KeyState, coverage: WindowSet) -> WindowSet:
     """What is missing below the newest covered instant."""
     return WindowSet.between(state.history_start, coverage.end) - coverage if coverage.end else NOTHING
-
-
-def _stale(now: datetime, state: KeyState, coverage: WindowSet, interval: timedelta | None) -> bool:
-    """Whether the key is further behind than three of its intervals, and at least an hour."""
-    if interval is None:
-        return True
-    fresh = coverage.end or state.history_start
-    return now - fresh > max(interval * STALE_INTERVALS, timedelta(hours=1))
 
 
 def _status_word(decision: Decision, state: KeyState | None) -> str:

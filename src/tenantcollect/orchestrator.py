@@ -107,6 +107,7 @@ class Orchestrator:
             lease_ttl=checked_ttl(lease_ttl),
             grace=grace,
             concurrency=concurrency,
+            emit=self._events.emit,
         )
 
     def __enter__(self) -> Self:

@@ -179,7 +179,10 @@ class PassReport:
     windows: WindowCounts = field(factory=WindowCounts)
     keys: tuple[KeyReport, ...] = ()
     needs_action: bool = False
-    """Some key failed, or cannot run until someone acts (the CLI's exit code 3)."""
+    """Of the keys this pass looked at, some failed or cannot run until someone acts (the CLI's exit code 3).
+
+    The first pass of an orchestrator, and each after a change of configuration, looks at all of them.
+    """
     error: str | None = None
     """Why the pass stopped early, if the database went away (the CLI's exit code 4)."""
 

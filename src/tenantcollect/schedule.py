@@ -101,6 +101,10 @@ class Holds(Protocol):
         """Remove and return the holds of these reasons. With scripts selected only holds of those scripts."""
         ...
 
+    def end(self, hold: Hold) -> bool:
+        """Remove ``hold``, if it is still exactly as it was read; whether it was."""
+        ...
+
     def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
         """Every stored hold, also one whose time is over."""
         ...

@@ -20,7 +20,7 @@ from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
 
-__all__ = ["Capacity", "Decision", "Facts", "decide", "in_force", "next_look", "next_window", "terms_of"]
+__all__ = ["Capacity", "Decision", "Facts", "decide", "is_stale", "next_look", "next_window", "over", "terms_of"]
 
 NEEDS_ACTION = frozenset(
     {
@@ -36,6 +36,7 @@ NEEDS_ACTION = frozenset(
 MOVING = frozenset({Reason.RUNNABLE, Reason.UNATTENDED, Reason.RUNNING, Reason.AT_CAPACITY})
 UNATTENDED_AFTER = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=1)
+STALE_INTERVALS = 3
 POLL_HELD = timedelta(hours=1)
 
 ACTIONS = {
@@ -49,7 +50,7 @@ ACTIONS = {
     Reason.COLLECTOR_MISSING: "install the package that brings {s}.{c}, or: tenantcollect config unset {t} {s}",
     Reason.COLLECTOR_BROKEN: "repair or upgrade the package of {s}.{c}; see: tenantcollect plugins",
     Reason.NOT_CONFIGURED: "tenantcollect config set {t} {s} KEY=VALUE",
-    Reason.UNATTENDED: "run passes regularly: tenantcollect run (or work)",
+    Reason.UNATTENDED: "run passes regularly: tenantcollect run",
 }
 
 
@@ -178,6 +179,17 @@ def _held(facts: Facts, key: Key) -> Decision | None:
 def in_force(hold: Hold, now: datetime, revision: str) -> bool:
     """Whether a stored hold still speaks: its time is not over, and the configuration is the one it is about."""
     return (hold.until is None or hold.until > now) and hold.revision in (None, revision)
+
+
+def over(facts: Facts) -> list[Hold]:
+    """The stored holds that speak no more: their time is over, or the configuration they are about has changed."""
+    known = [(hold, facts.sources.get(hold.data_source)) for hold in facts.holds]
+    return [hold for hold, source in known if source and not in_force(hold, facts.now, source.revision)]
+
+
+def is_stale(now: datetime, fresh_until: datetime, interval: timedelta) -> bool:
+    """Whether a key fell further behind than three of its intervals, and at least an hour."""
+    return now - fresh_until > max(interval * STALE_INTERVALS, timedelta(hours=1))
 
 
 def _running(facts: Facts, key: Key) -> Decision | None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+
+from tenantcollect import connect
 
 PLUGIN = '''
 """A chain of three collectors that keep one row per call, so that whatever happens twice is seen."""
@@ -121,20 +124,27 @@ class Bench:
 
     def facts_are_exact(self) -> None:
         """G1, G2, G3, G5 from the collector's own rows: nothing doubled, missing or partial; then ours agree."""
-        status = {(r["tenant_id"], r["script"]): r for r in self.json("status", code=(0, 3))["rows"]}
-        for (tenant, script), row in status.items():
-            found = self.rows(
-                "SELECT window_start, window_end, part FROM acme_fact "
-                f"WHERE tenant_id = '{tenant}' AND script = '{script}' ORDER BY window_start, part"
-            )
-            parts = [(datetime.fromisoformat(a), datetime.fromisoformat(b), part) for a, b, part in found]
-            assert [p for *_, p in parts] == [1, 2] * (len(parts) // 2), f"{tenant} {script}: doubled or partial"
-            windows = [(a, b) for a, b, part in parts if part == 1]
-            assert all(b == c for (_, b), (c, _) in pairwise(windows)), f"{tenant} {script}: gap"
-            covered = [[datetime.fromisoformat(a), datetime.fromisoformat(b)] for a, b in row["coverage"]]
-            assert covered == ([[windows[0][0], windows[-1][1]]] if windows else []), f"{tenant} {script}: coverage"
-            sealed = self.json("history", tenant, "acme", script, "--limit", "1000")["rows"]
-            assert sum(r["status"] == "COMPLETED" for r in sealed) == len(windows), f"{tenant} {script}: history"
+        with connect(self.url) as reader:
+            for row in reader.status():
+                found = self.rows(
+                    "SELECT window_start, window_end, part FROM acme_fact "
+                    f"WHERE tenant_id = '{row.tenant_id}' AND script = '{row.script}' ORDER BY window_start, part"
+                )
+                parts = [(datetime.fromisoformat(a), datetime.fromisoformat(b), part) for a, b, part in found]
+                name = f"{row.tenant_id} {row.script}"
+                assert [p for *_, p in parts] == [1, 2] * (len(parts) // 2), f"{name}: doubled or partial"
+                windows = [(a, b) for a, b, part in parts if part == 1]
+                assert all(b == c for (_, b), (c, _) in pairwise(windows)), f"{name}: gap or overlap"
+                assert row.coverage == (((windows[0][0], windows[-1][1]),) if windows else ()), f"{name}: coverage"
+                attempts = reader.history(row.tenant_id, "acme", row.script, limit=1000)
+                assert sum(a.status == "COMPLETED" for a in attempts) == len(windows), f"{name}: history"
+
+    def await_open_windows(self) -> None:
+        """Wait until some process is at work on a window."""
+        deadline = time.monotonic() + 60
+        while not self.rows("SELECT 1 FROM tenantcollect_data_source_run WHERE open_window_id IS NOT NULL"):
+            assert time.monotonic() < deadline, "no window was ever opened"
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -10,19 +10,20 @@ from .conftest import Bench
 
 def configure(bench: Bench, tenants: int) -> None:
     """Connect this many tenants to the chain."""
-    for n in range(tenants):
-        bench.call("config", "set", f"tenant{n}", "acme", "TOKEN=good")
+    lines = [f'[tenant.tenant{n}.acme]\nTOKEN = {{ secret = "good" }}' for n in range(tenants)]
+    (bench.folder / "tenants.toml").write_text("\n".join(lines))
+    bench.call("config", "import", "tenants.toml")
 
 
 @pytest.mark.parametrize("processes", [2, 8])
 def test_g3_processes_at_once_run_every_window_once(bench: Bench, processes: int) -> None:
     """However many passes overlap, the rows are those of one."""
     configure(bench, 3)
-    running = [bench.start("run", "--json", ACME_DAYS="8") for _ in range(processes)]
+    running = [bench.start("run", "--json", ACME_DAYS="5") for _ in range(processes)]
     for process in running:
         out, err = process.communicate(timeout=110)
         assert process.returncode == 0, out + err
-    bench.call("run", ACME_DAYS="8")
+    bench.call("run", ACME_DAYS="5")
     bench.facts_are_exact()
     status = bench.json("status")["rows"]
     assert {row["status"] for row in status} == {"COMPLETED"}
@@ -34,15 +35,16 @@ def test_g2_killed_processes_leave_nothing_doubled_or_missing(bench: Bench) -> N
     """kill -9 in mid-window, again and again; the passes after it finish what is left."""
     configure(bench, 3)
     rng = random.Random(20260501)
-    for _ in range(5):
-        running = [bench.start("run", "--lease-ttl", "2", ACME_PAUSE="0.05") for _ in range(2)]
-        time.sleep(rng.uniform(1.0, 2.5))
+    for _ in range(4):
+        running = [bench.start("run", "--lease-ttl", "2", ACME_DAYS="6", ACME_PAUSE="0.1") for _ in range(2)]
+        bench.await_open_windows()
+        time.sleep(rng.uniform(0.0, 0.5))
         for process in running:
             process.kill()
             process.communicate()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        report = bench.json("run", "--lease-ttl", "2")
+        report = bench.json("run", "--lease-ttl", "2", ACME_DAYS="6")
         if not report["windows"]["busy"] and not report["windows"]["completed"]:
             break
         time.sleep(0.2)

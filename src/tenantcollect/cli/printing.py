@@ -105,7 +105,13 @@ def shown(value: object) -> str:
         return duration(value)
     if isinstance(value, tuple | list):
         return ", ".join(shown(item) for item in value)
-    return one_line(str(value))
+    return one_line(first_line(str(value)))
+
+
+def first_line(text: str) -> str:
+    """What fits a cell of an error with its frames; ``--json`` has all of it."""
+    line, more, _ = text.partition("\n")
+    return f"{line} …" if more else line
 
 
 def instant(moment: datetime) -> str:

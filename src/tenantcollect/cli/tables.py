@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from tenantcollect.catalog import Source
-from tenantcollect.cli.printing import Column, counted, instant, say
+from tenantcollect.cli.printing import Column, counted, first_line, instant, say
 from tenantcollect.reports import Range, StatusRow
 
 
@@ -98,7 +98,7 @@ def _ranges(ranges: Sequence[Range]) -> str:
 def _advice(row: Any) -> str:
     """What is wrong, why, and what to do, as far as it is known."""
     parts = [row.detail or row.error, row.root_cause and f"root cause: {row.root_cause}", row.action]
-    return " → ".join(part for part in parts if part)
+    return " → ".join(first_line(part) for part in parts if part)
 
 
 STATUS: Sequence[Column] = (

@@ -17,12 +17,14 @@ from uuid import uuid4
 from attrs import define, evolve, field
 
 from tenantcollect.errors import DatabaseUnavailable, StorageError, WindowCancelled, WindowTimedOut
+from tenantcollect.events import Event, KeyStale
+from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease, Locks
 from tenantcollect.passes.limits import Limits
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
-from tenantcollect.scheduling import Capacity, Decision, Facts, decide, next_look, next_window, terms_of
+from tenantcollect.scheduling import Capacity, Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window
@@ -53,6 +55,9 @@ class Engine:
     lease_ttl: timedelta
     grace: timedelta
     concurrency: int
+    emit: Callable[[Event], None]
+    stale: set[Key] = field(factory=set)
+    """The keys that were told to be stale, and have not caught up since."""
 
 
 @define(kw_only=True)
@@ -113,8 +118,30 @@ class Pass:
 
     def _round(self) -> bool:
         decided = self._decided(self._due())
+        self._tell(decided)
         deferred = self._deferred(decided)
         return bool(self._claim(self._chosen(decided)) + deferred)
+
+    def _tell(self, decided: list[tuple[Facts, Decision]]) -> None:
+        """End holds that speak no more, and tell of keys that have become stale, each once."""
+        for facts in {id(facts): facts for facts, _ in decided}.values():
+            for hold in over(facts):
+                if self.engine.state.holds.end(hold):
+                    self.engine.emit(lifted(hold))
+        for facts, decision in decided:
+            self._watch_freshness(facts, decision.key)
+
+    def _watch_freshness(self, facts: Facts, key: Key) -> None:
+        state, collector = facts.states.get(key), facts.collectors.get(key.collector)
+        fresh_until = state.coverage.end if state and state.coverage else None
+        if collector is None or fresh_until is None:
+            return
+        interval = terms_of(collector, facts.sources.get(key.data_source)).interval
+        if not is_stale(self.now, fresh_until, interval):
+            self.engine.stale.discard(key)
+        elif key not in self.engine.stale:
+            self.engine.stale.add(key)
+            self.engine.emit(KeyStale(key=key, fresh_until=fresh_until))
 
     def _due(self) -> list[Key]:
         """The keys to decide about now, tenants in turn."""
@@ -224,6 +251,7 @@ class Pass:
             planned_at=self.now,
             ttl=self.engine.lease_ttl,
             dependents=[facts.key(name) for name in facts.graph.downstreams(key.collector)],
+            descendants=[facts.key(name) for name in facts.graph.descendants(key.collector)],
             next_window=self._planner(facts, key),
             may_continue=may_continue,
         )

@@ -34,6 +34,7 @@ class Turn:
     planned_at: datetime
     ttl: timedelta
     dependents: Collection[Key]
+    descendants: Collection[Key]
     next_window: NextWindow
     may_continue: Callable[[], bool]
     transaction: WindowTransaction | None = None

@@ -264,10 +264,14 @@ class Walk:
             logger.warning("[%s] its dependents were not woken, they will poll: %s", key, error)
 
 
-def wake_dependents(state: State, turn: Turn) -> None:
-    """Let those that wait for this key look again; an autocommitted hint after the commit (PROTOCOL 2.6)."""
-    if turn.dependents:
-        state.schedule.wake(turn.dependents, at=turn.planned_at)
+def wake_dependents(state: State, turn: Turn, *, all_below: bool = False) -> None:
+    """Let those that wait for this key look again; an autocommitted hint after the commit (PROTOCOL 2.6).
+
+    ``all_below`` = their dependents too, for whom the root cause has changed.
+    """
+    keys = turn.descendants if all_below else turn.dependents
+    if keys:
+        state.schedule.wake(keys, at=turn.planned_at)
         turn.woken_at = time.monotonic()
 
 

@@ -16,7 +16,8 @@ from tenantcollect.errors import (
     WindowCancelled,
     WindowTimedOut,
 )
-from tenantcollect.events import HoldPlaced, WindowFailed
+from tenantcollect.events import WindowFailed
+from tenantcollect.holding import placed
 from tenantcollect.keys import Key
 from tenantcollect.policy import Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
@@ -153,16 +154,7 @@ class Worker:
             revision=turn.revision if reaction.reason in BOUND_TO_CONFIGURATION else None,
         )
         if self.parts.state.holds.place(hold):
-            self.parts.emit(
-                HoldPlaced(
-                    tenant_id=hold.tenant_id,
-                    data_source=hold.data_source,
-                    script=hold.script,
-                    reason=hold.reason,
-                    until=hold.until,
-                    detail=hold.detail,
-                )
-            )
+            self.parts.emit(placed(hold))
 
     def _release(self, turn: Turn, outcome: Outcome) -> None:
         """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
@@ -173,7 +165,7 @@ class Worker:
                 due_at = None if parked else outcome.retry_at or turn.planned_at
                 patiently(lambda: self.parts.state.schedule.defer(key, due_at))
             patiently(lambda: self.parts.locks.release([turn.lease]))
-            wake_dependents(self.parts.state, turn)
+            wake_dependents(self.parts.state, turn, all_below=bool(outcome.reason))
         except StorageError as error:
             logger.warning("[%s] could not be released, its lease will expire: %s", key, error)
 

@@ -96,6 +96,11 @@ class MemoryHolds:
             ]
             return [self._store.holds.pop(scope) for scope in found]
 
+    def end(self, hold: Hold) -> bool:
+        scope = (hold.tenant_id, hold.data_source, hold.script, hold.reason)
+        with self._store.lock:
+            return self._store.holds.get(scope) == hold and self._store.holds.pop(scope) is not None
+
     def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
         with self._store.lock:
             return [hold for hold in self._store.holds.values() if tenant_ids is None or hold.tenant_id in tenant_ids]

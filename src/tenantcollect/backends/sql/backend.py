@@ -11,8 +11,12 @@ from tenantcollect.backends.sql.locks import SqlLocks
 from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.state import SqlState
 from tenantcollect.backends.sql.transaction import Terms
+from tenantcollect.errors import ConfigurationError
 
 __all__ = ["SqlBackend"]
+
+
+ISOLATIONS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
 def _go_on(_: str) -> None:
@@ -27,7 +31,8 @@ class SqlBackend:
 
     ``schema`` is the PostgreSQL schema of our tables (default: the connection's current one). ``create`` False
     refuses a SQLite file that is not there. ``evict`` ends the transactions of a holder whose lease was taken over.
-    ``collector_role`` is what collectors' transactions are run as (``SET LOCAL ROLE``). ``lock_timeout`` and
+    ``collector_role`` is what collectors' transactions are run as (``SET LOCAL ROLE``), ``isolation`` how isolated
+    they are on PostgreSQL; our own are READ COMMITTED. ``lock_timeout`` and
     ``idle_timeout`` bound how long a window waits for a lock, and how long its transaction may lie idle before
     PostgreSQL ends it. ``crash`` is told of each named point that is reached (PROTOCOL 8).
 
@@ -42,13 +47,22 @@ class SqlBackend:
         create: bool = True,
         evict: bool = True,
         collector_role: str | None = None,
+        isolation: str = "READ COMMITTED",
         lock_timeout: timedelta = timedelta(seconds=60),
         idle_timeout: timedelta = timedelta(minutes=5),
         crash: Callable[[str], object] | None = None,
     ) -> None:
         if collector_role is not None:
             checked_identifier(collector_role, "collector_role")
-        terms = Terms(role=collector_role, lock_timeout=lock_timeout, idle_timeout=idle_timeout, crash=crash or _go_on)
+        if isolation not in ISOLATIONS:
+            raise ConfigurationError(f"isolation must be one of {', '.join(ISOLATIONS)}")
+        terms = Terms(
+            role=collector_role,
+            isolation=isolation,
+            lock_timeout=lock_timeout,
+            idle_timeout=idle_timeout,
+            crash=crash or _go_on,
+        )
         self._database = Database(engine_or_url, schema=schema, create=create)
         self.locks = SqlLocks(self._database)
         self.state = SqlState(self._database, terms, evict=evict)

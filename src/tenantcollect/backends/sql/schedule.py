@@ -174,6 +174,13 @@ class SqlHolds:
             which = and_(selected(connection, table, selection), among(connection, table.c.reason, reasons))
             return list(map(_hold, connection.execute(delete(table).where(which).returning(table))))
 
+    def end(self, hold: Hold) -> bool:
+        table = self._database.tables.hold
+        names = ("tenant_id", "data_source", "script", "reason", "since", "until", "detail", "revision")
+        same = and_(*(table.c[name].is_not_distinct_from(getattr(hold, name)) for name in names))
+        with self._database.single() as connection:
+            return connection.execute(delete(table).where(same).returning(table.c.id)).one_or_none() is not None
+
     def held(self, tenant_ids: Collection[str] | None = None) -> list[Hold]:
         table = self._database.tables.hold
         with self._database.reading() as connection:
