@@ -1,21 +1,22 @@
-"""Our tables, from nothing or from an older version: Alembic as a package resource (floor: backends)."""
+"""Our tables, from nothing or from an older version: Alembic as a package resource (floor: backends).
+
+Alembic is imported when it is used: a command that only reads should not pay for it.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.schema import CreateSchema
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.schema import PREFIX, VERSION_TABLE
 from tenantcollect.errors import SchemaNotCurrent
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 __all__ = ["SqlSchema", "include_name"]
 
@@ -37,6 +38,8 @@ class SqlSchema:
 
     def upgrade(self, tables: Iterable[MetaData] = ()) -> None:
         """In one transaction; whatever fails leaves the tables as they were."""
+        from alembic import command
+
         self._create_schema()
         with self._database.writing(patient=True) as connection:
             if self._database.dialect.name == "postgresql":
@@ -58,15 +61,21 @@ class SqlSchema:
                 connection.execute(CreateSchema(schema, if_not_exists=True))
 
     def current(self) -> str | None:
+        from alembic.runtime.migration import MigrationContext
+
         options = {"version_table": VERSION_TABLE, "version_table_schema": self._database.tables.metadata.schema}
         with self._database.reading() as connection:
             return MigrationContext.configure(connection, opts=options).get_current_revision()
 
     def newest(self) -> str:
+        from alembic.script import ScriptDirectory
+
         head = ScriptDirectory.from_config(self._config()).get_current_head()
         return head or ""
 
     def sql(self) -> str:
+        from alembic import command
+
         buffer = StringIO()
         config = self._config(buffer=buffer)
         command.upgrade(config, "head", sql=True)
@@ -75,7 +84,9 @@ class SqlSchema:
     def described(self) -> str:
         return self._database.described()
 
-    def _config(self, connection: Connection | None = None, buffer: StringIO | None = None) -> Config:
+    def _config(self, connection: Connection | None = None, buffer: StringIO | None = None) -> "Config":
+        from alembic.config import Config
+
         config = Config(output_buffer=buffer)
         config.set_main_option("script_location", LOCATION)
         config.attributes["connection"] = connection
@@ -88,6 +99,8 @@ class SqlSchema:
 
 @contextmanager
 def _newer_refused() -> Iterator[None]:
+    from alembic.util import CommandError
+
     try:
         yield
     except CommandError as error:
