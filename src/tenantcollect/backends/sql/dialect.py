@@ -91,6 +91,14 @@ class Dialect(Protocol):
         """Let the collector write nothing more through this connection, if that can be done at all."""
         ...
 
+    def aborted(self, connection: Connection) -> bool:
+        """Whether a failed statement has made the transaction unusable."""
+        ...
+
+    def idle(self, connection: Connection) -> bool:
+        """Whether no other thread is inside a statement of this connection."""
+        ...
+
     def cut(self, connection: Connection) -> None:
         """End, from another thread, what this connection is doing; it is thrown away afterwards."""
         ...

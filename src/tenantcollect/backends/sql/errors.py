@@ -24,11 +24,24 @@ from tenantcollect.errors import (
 )
 from tenantcollect.secrets import Masker
 
-__all__ = ["COMMAND", "SHARED_FAULTS", "connection_lost", "described", "meaning", "translated", "translating"]
+__all__ = [
+    "COMMAND",
+    "FAILED_STATEMENT",
+    "SHARED_FAULTS",
+    "connection_lost",
+    "described",
+    "meaning",
+    "translated",
+    "translating",
+]
 
 COMMAND = "tenantcollect db upgrade"
 SHARED_FAULTS = (DatabaseUnavailable, Overloaded, StorageError, TransactionBroken, TransactionConflict)
 """What may befall a collector's own SQL without being the collector's failure, or by its ending our transaction."""
+
+FAILED_STATEMENT = (
+    "An SQL statement failed outside begin_nested() and its error was swallowed; nothing of this window was kept."
+)
 
 Meaning = type[TenantcollectError] | None
 
@@ -80,6 +93,8 @@ def translated(error: BaseException) -> TenantcollectError:
     if isinstance(cause, TenantcollectError):
         return cause
     kind = _in_our_sql(cause) or meaning(error) or StorageError
+    if getattr(cause, "sqlstate", None) == "25P02":
+        return TransactionBroken(FAILED_STATEMENT)
     if kind is SchemaNotCurrent:
         return SchemaNotCurrent(f"The tables are missing or of another version ({described(error)}); run: {COMMAND}")
     return kind(f"{kind()} ({described(error)})")

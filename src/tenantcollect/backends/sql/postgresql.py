@@ -128,10 +128,18 @@ class PostgreSQL:
     def break_window(self, connection: Connection) -> None:
         """The server has done it already: the transaction is aborted, and the next one is read-only."""
 
+    def aborted(self, connection: Connection) -> bool:
+        status = _driver(connection).info.transaction_status
+        return bool(status == status.INERROR)
+
+    def idle(self, connection: Connection) -> bool:
+        status = _driver(connection).info.transaction_status
+        return bool(status != status.ACTIVE)
+
     def cut(self, connection: Connection) -> None:
         """Ask the server to stop the statement, then wake the thread that waits for its answer."""
         driver = _driver(connection)
-        if driver.info.transaction_status == driver.info.transaction_status.ACTIVE:
+        if not self.idle(connection):
             with suppress(Exception):
                 driver.cancel_safe(timeout=2)
         with suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as line:

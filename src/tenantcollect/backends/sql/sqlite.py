@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Options, Prelude, Step
 from tenantcollect.backends.sql.expressions import kept
+from tenantcollect.backends.sql.gate import GatedConnection
 from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.backends.sql.turns import Patience
 from tenantcollect.errors import ConfigurationError, StorageError
@@ -54,7 +55,12 @@ class SQLite:
             max_overflow=-1,
             hide_parameters=True,
             # The driver begins nothing by itself: its DEFERRED transaction fails at once where ours waits.
-            connect_args={"timeout": 5, "check_same_thread": False, "isolation_level": None},
+            connect_args={
+                "factory": GatedConnection,
+                "timeout": 5,
+                "check_same_thread": False,
+                "isolation_level": None,
+            },
         )
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
@@ -87,7 +93,7 @@ class SQLite:
         window = connection.get_execution_options()[WINDOW]
 
         def judge(action: int, operation: str | None, *_: str | None) -> int:
-            if action != sqlite3.SQLITE_TRANSACTION or (operation == "ROLLBACK" and window.over):
+            if action != sqlite3.SQLITE_TRANSACTION:
                 return sqlite3.SQLITE_OK
             window.was_broken(f"the collector sent {operation}")
             return sqlite3.SQLITE_DENY
@@ -101,10 +107,17 @@ class SQLite:
         """After an error or a rollback SQLite would commit each further statement by itself: deny them all."""
         _driver(connection).set_authorizer(_only_rollback)
 
+    def aborted(self, connection: Connection) -> bool:  # noqa: ARG002 - a failed statement was told by handle_error
+        return False
+
+    def idle(self, connection: Connection) -> bool:
+        return _driver(connection).idle
+
     def cut(self, connection: Connection) -> None:
         driver = _driver(connection)
-        driver.interrupt()
-        driver.rollback()
+        with driver.taken_over():
+            driver.set_authorizer(None)
+            driver.rollback()
 
     def hurry(self, connection: Connection, within: timedelta) -> None:
         """Our own statements never last; what they might wait for has ended when the transaction begins."""
@@ -113,9 +126,9 @@ class SQLite:
         """Whoever writes is in this process or ends with its own; there is nobody to ask."""
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
+def _driver(connection: Connection) -> GatedConnection:
     driver = connection.connection.driver_connection
-    if not isinstance(driver, sqlite3.Connection):
+    if not isinstance(driver, GatedConnection):
         raise StorageError("The connection of this window is closed.")
     return driver
 

@@ -17,6 +17,7 @@ from tenantcollect.backends.sql.changes import Change, checkpointed, sealed
 from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Prelude
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import (
+    FAILED_STATEMENT,
     SHARED_FAULTS,
     connection_lost,
     described,
@@ -68,9 +69,10 @@ class SqlTransaction:
         self._terms = terms
         self._session: WindowSession | None = None
         self._connection: Connection | None = None
-        self._thread: int | None = None
+        self._threads: set[int] = set()
         self._process = os.getpid()
         self._broken: str | None = None
+        self._failed = False
         self._over = False
         self._ours = False
         self._lock = threading.RLock()
@@ -126,13 +128,14 @@ class SqlTransaction:
         if not self._ours and connection is self._connection:
             driver = connection.connection.driver_connection
             if not connection.in_nested_transaction() or not getattr(driver, "in_transaction", False):
-                self.was_broken("an SQL statement failed outside begin_nested()")
+                self._failed = True
                 self._database.dialect.break_window(connection)
 
     def translate(self, error: BaseException) -> BaseException:
-        if self._broken is not None:
+        meant = meaning(error)
+        if self._broken is not None or (self._failed and meant is TransactionBroken):
             return self._broken_error()
-        return translated(error) if meaning(error) in SHARED_FAULTS else error
+        return translated(error) if meant in SHARED_FAULTS else error
 
     def _raise(self, error: Exception) -> NoReturn:
         """Raise what ``error`` of the collector's own SQL means."""
@@ -142,14 +145,15 @@ class SqlTransaction:
         raise meant from None
 
     def _broken_error(self) -> TransactionBroken:
-        return TransactionBroken(f"{TransactionBroken()} ({self._broken})")
+        ended = f"{TransactionBroken()} ({self._broken})"
+        return TransactionBroken(ended if self._broken is not None else FAILED_STATEMENT)
 
     def _require_open(self) -> None:
         if self._process != os.getpid():
             raise TransactionBroken("This window belongs to the process that this one was forked from.")
         if self._over:
             raise TransactionBroken("This window is over; nothing can be written through its db any more.")
-        if self._broken is not None:
+        if self._broken is not None or self._failed:
             raise self._broken_error()
 
     # --- P5: begin ----------------------------------------------------------------------------------------------
@@ -162,7 +166,7 @@ class SqlTransaction:
         except BaseException:
             self._database.turns.end()
             raise
-        self._connection, self._thread = connection, threading.get_ident()
+        self._connection, self._threads = connection, {threading.get_ident()}
         if self._over:
             self._drop()
             self._require_open()
@@ -201,6 +205,7 @@ class SqlTransaction:
         """Refuse, on our own connection object, what would end the transaction (G10: never on the host's engine)."""
 
         def before_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            self._threads.add(threading.get_ident())
             refused = REFUSED.match(statement)
             if refused and not self._ours:
                 self.refuse(" ".join(refused.group(1).split()).upper())
@@ -211,7 +216,9 @@ class SqlTransaction:
 
         def at_rollback(rolled_back: Connection) -> None:
             if not self._ours:
-                self.was_broken("its transaction was rolled back")
+                self._failed |= self._database.dialect.aborted(rolled_back)
+                if not self._failed:
+                    self.was_broken("its transaction was rolled back")
                 self._database.dialect.break_window(rolled_back)
 
         event.listen(connection, "before_cursor_execute", before_statement)
@@ -358,7 +365,7 @@ class SqlTransaction:
         if connection is None:
             return
         try:
-            if self._thread != threading.get_ident():
+            if self._threads != {threading.get_ident()}:
                 connection.invalidate()
             connection.close()
         finally:
@@ -380,7 +387,7 @@ class SqlTransaction:
     def _throw_away(self, connection: Connection) -> None:
         dialect = self._database.dialect
         with suppress(Exception):
-            if self._thread == threading.get_ident():
+            if self._threads == {threading.get_ident()} and dialect.idle(connection):
                 dialect.break_window(connection)
                 connection.rollback()
             else:
