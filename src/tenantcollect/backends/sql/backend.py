@@ -6,11 +6,11 @@ from datetime import timedelta
 from sqlalchemy import URL, Engine, text
 
 from tenantcollect.backends.sql.catalog import SqlCatalog
+from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database, checked_identifier
 from tenantcollect.backends.sql.locks import SqlLocks
 from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.state import SqlState
-from tenantcollect.backends.sql.transaction import Terms
 from tenantcollect.errors import ConfigurationError
 
 __all__ = ["SqlBackend"]

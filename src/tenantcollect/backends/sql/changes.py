@@ -35,7 +35,18 @@ from tenantcollect.keys import Key
 from tenantcollect.state import Claim, Failure, Resume, Seal, Status
 from tenantcollect.windows import Window
 
-__all__ = ["AS_NEW", "NOT_OPEN", "OPEN_WINDOW", "Change", "abandoned", "checkpointed", "closed", "replayed", "sealed"]
+__all__ = [
+    "AS_NEW",
+    "NOT_OPEN",
+    "OPEN_WINDOW",
+    "Change",
+    "abandoned",
+    "checkpointed",
+    "closed",
+    "held",
+    "replayed",
+    "sealed",
+]
 
 NOT_OPEN: Mapping[str, Any] = {
     "open_window_id": None,
@@ -93,16 +104,10 @@ class Change:
     def _move(self, tables: Tables, guarded: bool) -> Update:
         """Compare and set: whoever opened, sealed or revised the key since leaves no row to change."""
         run, claim = tables.run, self.claim
-        held = and_(
-            _is_key(run, claim.key),
-            run.c.fence == claim.fence,
-            run.c.holder == claim.token,
-            run.c.window_seq == claim.window_seq,
-            run.c.open_window_id == claim.window_id,
-        )
+        holds = held(run, claim)
         if guarded:
-            held = and_(held, exists().where(tables.guard.c.window_id == claim.window_id))
-        return update(run).where(held).values(dict(self.values)).returning(run.c.opened_at)
+            holds = and_(holds, exists().where(tables.guard.c.window_id == claim.window_id))
+        return update(run).where(holds).values(dict(self.values)).returning(run.c.opened_at)
 
     def _history(self, history: Table, moved: FromClause) -> Insert:
         """The attempt, exactly as it ended."""
@@ -115,6 +120,17 @@ class Change:
         """From here on the server lets the transaction commit."""
         here = and_(guard.c.window_id == self.claim.window_id, exists().select_from(moved))
         return delete(guard).where(here)
+
+
+def held(run: Table, claim: Claim) -> ColumnElement[bool]:
+    """Whether the state row is still as the holder of ``claim`` knows it (PROTOCOL 2.1, 2.2)."""
+    return and_(
+        _is_key(run, claim.key),
+        run.c.fence == claim.fence,
+        run.c.holder == claim.token,
+        run.c.window_seq == claim.window_seq,
+        run.c.open_window_id == claim.window_id,
+    )
 
 
 def sealed(claim: Claim, seal: Seal) -> Change:

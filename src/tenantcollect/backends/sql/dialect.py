@@ -1,6 +1,6 @@
 """What the two databases do differently, as one small contract (floor: backends)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
@@ -8,11 +8,13 @@ from attrs import frozen
 from sqlalchemy import URL, Connection, Delete, Engine, FromClause, Insert, Row, Select, Update
 
 from tenantcollect.backends.sql.schema import Tables
+from tenantcollect.state import Claim
 
-__all__ = ["PATIENCE", "WINDOW", "Dialect", "Prelude", "Step"]
+__all__ = ["PATIENCE", "WINDOW", "Crash", "Dialect", "Step", "Terms"]
 
 Step = Insert | Update | Delete
 Options = Mapping[str, Any]
+Crash = Callable[[str], object]
 
 WINDOW = "tenantcollect_window"
 """The execution option by which a connection knows the window whose transaction it carries."""
@@ -23,15 +25,14 @@ PATIENCE = "tenantcollect_patience"
 
 
 @frozen(kw_only=True)
-class Prelude:
-    """What the transaction of a window begins with (PROTOCOL P5); times in milliseconds."""
+class Terms:
+    """How windows use their database; the same for all of one backend."""
 
-    window_id: str
-    token: str
-    tenant_id: str
-    role: str | None
-    lock_timeout: int
-    idle_timeout: int
+    role: str | None = None
+    isolation: str = "READ COMMITTED"
+    lock_timeout: timedelta = timedelta(seconds=60)
+    idle_timeout: timedelta = timedelta(minutes=5)
+    crash: Crash
 
 
 class Dialect(Protocol):
@@ -79,7 +80,7 @@ class Dialect(Protocol):
         """Bind a collector's read-only transaction to its tenant."""
         ...
 
-    def begin_window(self, connection: Connection, tables: Tables, prelude: Prelude) -> None:
+    def begin_window(self, connection: Connection, tables: Tables, claim: Claim, terms: Terms) -> None:
         """Begin the transaction of a window and put its guard row in."""
         ...
 

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, Engine, FromClause, Row, Select, Update, create_engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from tenantcollect.backends.sql.dialect import Options, Prelude, Step
+from tenantcollect.backends.sql.dialect import Options, Step, Terms
 from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.errors import ConfigurationError
+from tenantcollect.state import Claim
 
 __all__ = ["PostgreSQL"]
 
@@ -102,25 +103,25 @@ class PostgreSQL:
         if role is not None:
             connection.execute(SET_ROLE, {"role": role})
 
-    def begin_window(self, connection: Connection, tables: Tables, prelude: Prelude) -> None:
+    def begin_window(self, connection: Connection, tables: Tables, claim: Claim, terms: Terms) -> None:
         """In the driver's terms: several statements in one round trip."""
         from psycopg import sql
 
         query = sql.SQL(BEGIN_WINDOW).format(
-            tag=sql.Literal(f"tc:{prelude.token}"[:63]),
-            tenant_id=sql.Literal(prelude.tenant_id),
-            lock_timeout=sql.Literal(f"{prelude.lock_timeout}ms"),
-            idle_timeout=sql.Literal(f"{prelude.idle_timeout}ms"),
+            tag=sql.Literal(f"tc:{claim.token}"[:63]),
+            tenant_id=sql.Literal(claim.key.tenant_id),
+            lock_timeout=sql.Literal(_milliseconds(terms.lock_timeout)),
+            idle_timeout=sql.Literal(_milliseconds(terms.idle_timeout)),
             guard=sql.Identifier(*filter(None, (tables.guard.schema, tables.guard.name))),
-            window_id=sql.Literal(prelude.window_id),
+            window_id=sql.Literal(claim.window_id),
         )
         with _driver(connection).cursor() as cursor:
             cursor.execute(query)
             cursor.nextset()
             role, search_path, *_ = cursor.fetchone()
         connection.info[FOUND] = {"role": role, "search_path": search_path}
-        if prelude.role is not None:
-            connection.execute(SET_ROLE, {"role": prelude.role})
+        if terms.role is not None:
+            connection.execute(SET_ROLE, {"role": terms.role})
 
     def end_window(self, connection: Connection) -> None:
         connection.execute(END_WINDOW, connection.info[FOUND])
@@ -146,10 +147,14 @@ class PostgreSQL:
             line.shutdown(socket.SHUT_RDWR)
 
     def hurry(self, connection: Connection, within: timedelta) -> None:
-        connection.execute(HURRY, {"within": f"{within // timedelta(milliseconds=1)}ms"})
+        connection.execute(HURRY, {"within": _milliseconds(within)})
 
     def evict(self, connection: Connection, tokens: Sequence[str]) -> None:
         connection.execute(EVICT, {"tags": [f"tc:{token}"[:63] for token in tokens]})
+
+
+def _milliseconds(length: timedelta) -> str:
+    return f"{length // timedelta(milliseconds=1)}ms"
 
 
 def _driver(connection: Connection) -> Any:

@@ -11,12 +11,13 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
-from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Options, Prelude, Step
+from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Options, Step, Terms
 from tenantcollect.backends.sql.expressions import kept
 from tenantcollect.backends.sql.gate import GatedConnection
 from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.backends.sql.turns import Patience
 from tenantcollect.errors import ConfigurationError, StorageError
+from tenantcollect.state import Claim
 
 __all__ = ["SQLite", "checked_file"]
 
@@ -88,8 +89,8 @@ class SQLite:
     def read_as(self, connection: Connection, tenant_id: str, role: str | None) -> None:
         """SQLite knows neither settings nor roles."""
 
-    def begin_window(self, connection: Connection, tables: Tables, prelude: Prelude) -> None:
-        connection.execute(tables.guard.insert().values(window_id=prelude.window_id))
+    def begin_window(self, connection: Connection, tables: Tables, claim: Claim, terms: Terms) -> None:  # noqa: ARG002
+        connection.execute(tables.guard.insert().values(window_id=claim.window_id))
         window = connection.get_execution_options()[WINDOW]
 
         def judge(action: int, operation: str | None, *_: str | None) -> int:

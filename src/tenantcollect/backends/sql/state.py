@@ -29,11 +29,12 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, replayed
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
+from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, kept, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
-from tenantcollect.backends.sql.transaction import SqlTransaction, Terms
+from tenantcollect.backends.sql.transaction import SqlTransaction
 from tenantcollect.errors import LeaseLost, OutcomeUnknown, Overloaded, StorageError
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Holds, Schedule

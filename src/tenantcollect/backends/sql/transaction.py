@@ -1,20 +1,18 @@
 """The one transaction of a window: begun at the first use of ``db``, ended by its seal (floor: backends)."""
 
 import os
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any, NoReturn
 
-from attrs import evolve, frozen
-from sqlalchemy import Connection, event, select, text
+from attrs import evolve
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from tenantcollect.backends.sql.changes import Change, checkpointed, sealed
-from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Prelude
+from tenantcollect.backends.sql.changes import Change, checkpointed, held, sealed
+from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Terms
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import (
     FAILED_STATEMENT,
@@ -25,6 +23,7 @@ from tenantcollect.backends.sql.errors import (
     translated,
     translating,
 )
+from tenantcollect.backends.sql.refusals import watch
 from tenantcollect.backends.sql.session import WindowSession
 from tenantcollect.errors import (
     DatabaseUnavailable,
@@ -35,29 +34,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.state import Claim, Resume, Seal
 
-__all__ = ["SqlTransaction", "Terms"]
-
-Crash = Callable[[str], object]
-
-# Level 0 of PROTOCOL 7: a mistake is refused before it is sent. ROLLBACK TO a savepoint is no mistake.
-REFUSED = re.compile(
-    r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*("
-    r"COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)"
-    r"|SET\s+(?:SESSION\s+)?(?:ROLE|AUTHORIZATION)|SET\s+(?:LOCAL\s+|SESSION\s+)?tenantcollect\."
-    r"|RESET|DISCARD)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-@frozen(kw_only=True)
-class Terms:
-    """How windows use their database; the same for all of one backend."""
-
-    role: str | None = None
-    isolation: str = "READ COMMITTED"
-    lock_timeout: timedelta = timedelta(seconds=60)
-    idle_timeout: timedelta = timedelta(minutes=5)
-    crash: Crash
+__all__ = ["SqlTransaction"]
 
 
 class SqlTransaction:
@@ -131,6 +108,17 @@ class SqlTransaction:
                 self._failed = True
                 self._database.dialect.break_window(connection)
 
+    def was_used(self) -> None:
+        """Remember the thread: while it may still hold the connection, nobody else gets it."""
+        self._threads.add(threading.get_ident())
+
+    def was_rolled_back(self, connection: Connection) -> None:
+        """The collector, or SQLAlchemy after a failed flush, rolled all of the window back."""
+        self._failed |= self._database.dialect.aborted(connection)
+        if not self._failed:
+            self.was_broken("its transaction was rolled back")
+        self._database.dialect.break_window(connection)
+
     def translate(self, error: BaseException) -> BaseException:
         meant = meaning(error)
         if self._broken is not None or (self._failed and meant is TransactionBroken):
@@ -179,51 +167,19 @@ class SqlTransaction:
         return {**options, WINDOW: self, PATIENCE: self._waits}
 
     def _connected(self) -> Connection:
-        dialect, terms = self._database.dialect, self._terms
+        dialect = self._database.dialect
         tables = self._database.tables
-        prelude = Prelude(
-            window_id=self.claim.window_id,
-            token=self.claim.token,
-            tenant_id=self.claim.key.tenant_id,
-            role=terms.role,
-            lock_timeout=terms.lock_timeout // timedelta(milliseconds=1),
-            idle_timeout=terms.idle_timeout // timedelta(milliseconds=1),
-        )
         with translating():
             connection = self._database.connect(self._options())
             try:
                 connection.begin()
-                dialect.begin_window(connection, tables, prelude)
+                dialect.begin_window(connection, tables, self.claim, self._terms)
             except BaseException:
                 connection.invalidate()
                 connection.close()
                 raise
-        self._watch(connection)
+        watch(connection, self, lambda: self._ours)
         return connection
-
-    def _watch(self, connection: Connection) -> None:
-        """Refuse, on our own connection object, what would end the transaction (G10: never on the host's engine)."""
-
-        def before_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            self._threads.add(threading.get_ident())
-            refused = REFUSED.match(statement)
-            if refused and not self._ours:
-                self.refuse(" ".join(refused.group(1).split()).upper())
-
-        def before_commit(_: Connection) -> None:
-            if not self._ours:
-                self.refuse("commit() of its connection")
-
-        def at_rollback(rolled_back: Connection) -> None:
-            if not self._ours:
-                self._failed |= self._database.dialect.aborted(rolled_back)
-                if not self._failed:
-                    self.was_broken("its transaction was rolled back")
-                self._database.dialect.break_window(rolled_back)
-
-        event.listen(connection, "before_cursor_execute", before_statement)
-        event.listen(connection, "commit", before_commit)
-        event.listen(connection, "rollback", at_rollback)
 
     # --- P6: seal -----------------------------------------------------------------------------------------------
 
@@ -329,16 +285,8 @@ class SqlTransaction:
         """Why the seal found no row to change, by one read in a new transaction: the key moved on, or the
         collector ended the transaction.
         """
-        claim, run = self.claim, self._database.tables.run
-        here = select(run.c.fence).where(
-            run.c.tenant_id == claim.key.tenant_id,
-            run.c.data_source == claim.key.data_source,
-            run.c.script == claim.key.script,
-            run.c.fence == claim.fence,
-            run.c.holder == claim.token,
-            run.c.window_seq == claim.window_seq,
-            run.c.open_window_id == claim.window_id,
-        )
+        run = self._database.tables.run
+        here = select(run.c.fence).where(held(run, self.claim))
         with self._database.reading() as connection:
             still_ours = connection.scalar(here) is not None
         if not still_ours:
