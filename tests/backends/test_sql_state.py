@@ -155,3 +155,11 @@ def test_a_window_begun_before_a_fork_is_its_parents(harness: SqlHarness) -> Non
     assert harness.rows() == [("acme", 1), ("acme", 3)]
     assert read(harness.backend).coverage is not None
     assert window().duration == DAY
+
+
+def test_progress_of_any_text_can_be_told(harness: SqlHarness) -> None:
+    """NUL, surrogates and very long lines are made storable, and hinder no beat."""
+    harness.backend.state.schedule.report({KEY: "a\0b\ud800" + "x" * 5000, key("beta"): "fine"})
+    entries = harness.backend.state.schedule.entries([KEY, key("beta")])
+    assert 0 < len(entries[KEY].progress or "") <= 4000
+    assert entries[key("beta")].progress == "fine"

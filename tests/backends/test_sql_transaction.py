@@ -19,7 +19,7 @@ from tenantcollect.errors import (
     TransactionBroken,
     TransactionConflict,
 )
-from tenantcollect.state import Status, WindowTransaction
+from tenantcollect.state import Resume, Status, WindowTransaction
 from tenantcollect.testing.sql import COLLECTED, PostgresqlHarness, SqlHarness, SqliteHarness
 from tenantcollect.testing.steps import KEY, TTL, failure, made, opened, read, seal_of, window
 
@@ -439,3 +439,16 @@ def test_a_seal_over_a_failed_attempt_clears_it(harness: SqlHarness) -> None:
     assert state.coverage is not None
     assert state.coverage.covers(window())
     assert tables().run.name == "tenantcollect_data_source_run"
+
+
+def test_a_conflict_of_a_checkpoint_stays_a_conflict(postgresql: PostgresqlHarness) -> None:
+    """A conflict while the key is still ours is told as one, also where it passes through ``run`` again."""
+    serializable = SqlBackend(postgresql.url, isolation="REPEATABLE READ")
+    transaction = serializable.state.transaction(opened(serializable))
+    postgresql.write(transaction, 1)
+    postgresql.execute(text(f"UPDATE {tables().run.name} SET cursor = '1' WHERE tenant_id = 'acme'"))
+    with pytest.raises(TransactionConflict) as conflict:
+        transaction.checkpoint(Resume(window=transaction.claim.window, value=1))
+    assert transaction.translate(conflict.value) is conflict.value
+    assert postgresql.rows() == []
+    serializable.close()

@@ -185,8 +185,9 @@ def _in_our_sql(cause: BaseException) -> Meaning:
 def _told_by_postgresql(error: Any) -> Iterator[str]:
     yield type(error).__name__
     if error.sqlstate is None:
-        # The client's own words, for example that nobody listens: no row, no password.
-        yield Masker().mask(" ".join(str(error).split())[:500])
+        if _of_postgresql(error) is DatabaseUnavailable:
+            # The client's own words, for example that nobody listens: no row, no password.
+            yield Masker().mask(" ".join(str(error).split())[:500])
         return
     yield f"SQLSTATE {error.sqlstate}"
     for what in ("schema", "table", "column", "constraint"):

@@ -125,6 +125,8 @@ class SqlLocks:
             return dialect.together(connection, [change.returning(*(lease.c[part] for part in KEY))])
 
     def holders(self, keys: Collection[Key]) -> Mapping[Key, Holder]:
+        if not keys:
+            return {}
         lease = self._database.tables.lease
         with self._database.reading() as connection:
             asked = key_rows(connection, keys)

@@ -30,6 +30,7 @@ from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, key_of, k
 from tenantcollect.backends.sql.locks import busy
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry, Hold
+from tenantcollect.secrets import storable
 
 __all__ = ["SqlHolds", "SqlSchedule", "selected"]
 
@@ -112,7 +113,9 @@ class SqlSchedule:
             return
         lease = self._database.tables.lease
         with self._database.hinting() as connection:
-            told = ({**{part: getattr(key, part) for part in KEY}, "line": line} for key, line in progress.items())
+            told = (
+                {**{part: getattr(key, part) for part in KEY}, "line": storable(line)} for key, line in progress.items()
+            )
             lines = rows(connection, "told", {**KEY_COLUMNS, "line": Text()}, told)
             locked = (
                 select(*(lease.c[part] for part in KEY), lines.c.line)
@@ -124,6 +127,8 @@ class SqlSchedule:
             connection.execute(update(lease).where(same_key(lease, found)).values(progress=found.c.line))
 
     def entries(self, keys: Collection[Key]) -> Mapping[Key, Entry]:
+        if not keys:
+            return {}
         lease = self._database.tables.lease
         with self._database.reading() as connection:
             asked = key_rows(connection, keys)

@@ -29,6 +29,7 @@ from tenantcollect.errors import (
     DatabaseUnavailable,
     LeaseLost,
     OutcomeUnknown,
+    TenantcollectError,
     TransactionBroken,
     TransactionConflict,
 )
@@ -120,6 +121,8 @@ class SqlTransaction:
         self._database.dialect.break_window(connection)
 
     def translate(self, error: BaseException) -> BaseException:
+        if isinstance(error, TenantcollectError):
+            return error
         meant = meaning(error)
         if self._broken is not None or (self._failed and meant is TransactionBroken):
             return self._broken_error()
@@ -291,7 +294,8 @@ class SqlTransaction:
             still_ours = connection.scalar(here) is not None
         if not still_ours:
             return LeaseLost()
-        self.was_broken("its transaction was ended")
+        if otherwise is None:
+            self.was_broken("its transaction was ended")
         return otherwise or self._broken_error()
 
     # --- letting go ---------------------------------------------------------------------------------------------
@@ -312,12 +316,12 @@ class SqlTransaction:
         connection, self._connection, self._ours = self._connection, None, False
         if connection is None:
             return
-        try:
+        # The window is durable: what goes wrong from here on is no concern of its.
+        with suppress(Exception):
             if self._threads != {threading.get_ident()}:
                 connection.invalidate()
             connection.close()
-        finally:
-            self._database.turns.end()
+        self._database.turns.end()
 
     def _drop(self) -> None:
         """Roll back and let go; a connection that another thread may be using is cut, and never used again."""
