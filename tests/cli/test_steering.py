@@ -36,7 +36,7 @@ def test_backfill_and_replay_name_the_keys_they_move(tenantcollect: Command, fol
     before = tenantcollect("plan", "acme", "git", "commit", "--json").rows[0]
     assert "commit" in keys(tenantcollect(*words))
     after = tenantcollect("plan", "acme", "git", "commit", "--json").rows[0]
-    assert after["windows_left"] > before["windows_left"] + 50
+    assert after["windows_left"] > before["windows_left"] + 20
     assert after["history_start"].startswith("2020-01-01T00:00:00")
     assert tenantcollect("replay", "acme", "git", "--start", "2020-01-01T00:00:00Z").code == 2
 

@@ -63,10 +63,7 @@ class Repository:
 
     def many(self, seconds: Sequence[int], on: str = "main") -> None:
         """Add a line of commits, one for each committer date."""
-        lines = [
-            f"commit refs/heads/{on}\ncommitter A{at % 7} <a{at % 7}@x> {at} +0000\ndata 1\nx\n"
-            for at in seconds
-        ]
+        lines = [f"commit refs/heads/{on}\ncommitter A{at % 7} <a{at % 7}@x> {at} +0000\ndata 1\nx\n" for at in seconds]
         self.git("fast-import", "--quiet", "--force", given="".join(lines).encode())
 
     def raw_commit(self, committer: bytes, *, parent: str | None = None) -> str:

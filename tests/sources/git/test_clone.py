@@ -124,9 +124,7 @@ def test_empty_names_and_emails_stay_empty(repository):
     assert (commit.author_name, commit.author_email) == ("", "")
 
 
-@pytest.mark.parametrize(
-    "date", [b"-100 +0000", b"xx", b"99999999999999999999999 +0000", b"17000000000000 +0000"]
-)
+@pytest.mark.parametrize("date", [b"-100 +0000", b"xx", b"99999999999999999999999 +0000", b"17000000000000 +0000"])
 def test_a_date_that_no_calendar_holds_is_the_epoch(repository, date):
     """A negative, unreadable or endless committer date counts as 1970, so that its commit is not lost."""
     sha = repository.raw_commit(b"a <a@x> " + date)

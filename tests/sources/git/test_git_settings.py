@@ -77,9 +77,7 @@ def test_check_says_what_the_tenant_would_see(repository):
 
 def test_check_of_an_empty_repository_is_a_line(repository):
     """No commit yet is a fact and not an error."""
-    assert (
-        source.check(GitSettings(GIT_REPOSITORY=str(repository.path))) == "no branch, 0 branches, 0 commits"
-    )
+    assert source.check(GitSettings(GIT_REPOSITORY=str(repository.path))) == "no branch, 0 branches, 0 commits"
 
 
 def test_check_of_what_is_no_repository_raises(tmp_path):

@@ -79,9 +79,7 @@ def _running(
         watchdog.cancel()
 
 
-def _started(
-    path: str, arguments: tuple[str, ...], fed: IO[bytes], spoken: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _started(path: str, arguments: tuple[str, ...], fed: IO[bytes], spoken: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             ["git", "--no-pager", "-c", "protocol.allow=never", f"--git-dir={git_dir(path)}", *arguments],
@@ -142,8 +140,7 @@ def _unstartable(path: str, error: OSError) -> ConfigurationError:
 def _explained(path: str, code: int, said: str) -> Exception:
     if "not a git repository" in said:
         return wrong_repository(
-            f"{path!r} is not the top folder of a git repository; give the folder that holds .git, "
-            "or a bare clone"
+            f"{path!r} is not the top folder of a git repository; give the folder that holds .git, or a bare clone"
         )
     if "ermission denied" in said:
         return wrong_repository(f"git may not read {path!r}; grant this user read access ({said})")
