@@ -42,6 +42,10 @@ SHARED_FAULTS = (DatabaseUnavailable, Overloaded, StorageError, TransactionBroke
 FAILED_STATEMENT = (
     "An SQL statement failed outside begin_nested() and its error was swallowed; nothing of this window was kept."
 )
+ABORTED = (
+    "The transaction cannot be committed: an SQL statement failed outside begin_nested() and its error was swallowed, "
+    "or the collector ended the framework's transaction; nothing of this window was kept."
+)
 
 Meaning = type[TenantcollectError] | None
 
@@ -94,7 +98,7 @@ def translated(error: BaseException) -> TenantcollectError:
         return cause
     kind = _in_our_sql(cause) or meaning(error) or StorageError
     if getattr(cause, "sqlstate", None) == "25P02":
-        return TransactionBroken(FAILED_STATEMENT)
+        return TransactionBroken(ABORTED)
     if kind is SchemaNotCurrent:
         return SchemaNotCurrent(f"The tables are missing or of another version ({described(error)}); run: {COMMAND}")
     return kind(f"{kind()} ({described(error)})")
