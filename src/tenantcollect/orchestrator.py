@@ -142,8 +142,6 @@ class Orchestrator:
         if self.schema is not None:
             self.schema.upgrade([source.tables for source in sources if source.tables is not None])
 
-    # --- a pass ------------------------------------------------------------------------------------------------
-
     def run(
         self,
         tenant_id: Names = None,
@@ -190,8 +188,6 @@ class Orchestrator:
         if seen != self._synced:
             this.sync()
             self._synced = seen
-
-    # --- reading -----------------------------------------------------------------------------------------------
 
     def status(
         self,
@@ -248,8 +244,6 @@ class Orchestrator:
         for source in self.configured(tenant_id):
             if chosen is None or source.data_source in chosen:
                 yield checked(source, self.registry, self._configuring.resolved)
-
-    # --- commands ----------------------------------------------------------------------------------------------
 
     def pause(
         self,
@@ -308,8 +302,6 @@ class Orchestrator:
         window = Window(start, end) if start and end else None
         selection = Selection(tenant_id, data_source, script)
         return self._commands.replay(selection, self.now(), window=window, dependents=dependents, dry_run=dry_run)
-
-    # --- configuration -----------------------------------------------------------------------------------------
 
     def configured(self, tenant_id: Names = None) -> Iterator[Source]:
         """The configured data sources."""
