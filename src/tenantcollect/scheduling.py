@@ -20,7 +20,18 @@ from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
 
-__all__ = ["Capacity", "Decision", "Facts", "decide", "is_stale", "next_look", "next_window", "over", "terms_of"]
+__all__ = [
+    "Capacity",
+    "Decision",
+    "Facts",
+    "decide",
+    "is_stale",
+    "next_look",
+    "next_window",
+    "over",
+    "terms_of",
+    "with_root",
+]
 
 NEEDS_ACTION = frozenset(
     {
@@ -68,6 +79,7 @@ class Decision:
     detail: str = ""
     root_cause: str | None = None
     root_reason: Reason | None = None
+    root_action: str | None = None
     plan: Plan | None = None
     moving: bool = False
 
@@ -89,9 +101,11 @@ class Decision:
 
     @property
     def action(self) -> str | None:
-        """What to do, as a command; None = nothing, it ends by itself."""
+        """What to do, as a command, here or at the root of the chain; None = nothing, it ends by itself."""
         text = ACTIONS.get(self.reason)
-        return text.format(t=self.key.tenant_id, s=self.key.data_source, c=self.key.script) if text else None
+        if text is None:
+            return self.root_action
+        return text.format(t=self.key.tenant_id, s=self.key.data_source, c=self.key.script)
 
 
 @define(kw_only=True)
@@ -140,11 +154,12 @@ def decide(facts: Facts, key: Key) -> Decision:
     """Why ``key`` does or does not run at ``facts.now``; the same answer for the same facts, nothing raised."""
     if key not in facts.decisions:
         decision = _unusable(facts, key) or _held(facts, key) or _running(facts, key) or _planned(facts, key)
-        facts.decisions[key] = _with_root(decision)
+        facts.decisions[key] = with_root(decision)
     return facts.decisions[key]
 
 
-def _with_root(decision: Decision) -> Decision:
+def with_root(decision: Decision) -> Decision:
+    """``decision``, as its own root cause where it has no other and something is wrong."""
     quiet = (Reason.UP_TO_DATE, Reason.NOT_DUE, Reason.RUNNABLE, Reason.RUNNING, Reason.UNATTENDED)
     if decision.root_cause or decision.reason in quiet:
         return decision
@@ -293,11 +308,12 @@ def _waiting(facts: Facts, key: Key, found: Plan) -> Decision:
     return Decision(
         key=key,
         reason=Reason.WAITING_FOR_UPSTREAM,
-        since=found.blocked.pieces[0].start,
+        since=decision.since,
         until=decision.until,
         detail=f"waits until {upstream.collector} covers {found.blocked.pieces[0]}",
         root_cause=decision.root_cause or f"{upstream.collector}: {decision.reason.value}",
         root_reason=decision.root_reason or decision.reason,
+        root_action=decision.action,
         plan=found,
         moving=any(d.moving for _, d in lagging),
     )

@@ -90,10 +90,14 @@ class Pass:
                 made = new_keys(facts)
                 if made:
                     patiently(partial(self.engine.state.ensure, made, due_at=self.now))
-                for key in map(facts.key, facts.broken):
-                    if self.selection.matches(key):
-                        self.tally.decided(decide(facts, key))
+                self._tell_blocked(facts)
         patiently(lambda: self.engine.state.schedule.unpark(self.now))
+
+    def _tell_blocked(self, facts: Facts) -> None:
+        """Count what cannot run until somebody acts, also where no look at it is due."""
+        for key in {*facts.states, *map(facts.key, facts.broken)}:
+            if self.selection.matches(key) and (decision := decide(facts, key)).blocks:
+                self.tally.decided(decision)
 
     def sweep(self) -> StorageError | None:
         """Run windows until nothing is runnable; the error of a database that went away, if it did."""

@@ -7,7 +7,7 @@ from attrs import define, evolve, field
 from tenantcollect.keys import Key
 from tenantcollect.policy import Reason
 from tenantcollect.reports import KeyReport, PassReport, WindowCounts
-from tenantcollect.scheduling import Decision
+from tenantcollect.scheduling import Decision, with_root
 from tenantcollect.worker import Outcome
 
 __all__ = ["Tally"]
@@ -54,14 +54,18 @@ class Tally:
         if outcome.reason and not outcome.failed and not outcome.again:
             self.waiting.add(outcome.key)
         row = self._row(outcome.key)
+        reason = outcome.reason or Reason.UP_TO_DATE
+        told = with_root(Decision(key=outcome.key, reason=reason, detail=outcome.error or ""))
         self._keep(
             outcome.key,
             evolve(
                 row,
-                reason=(outcome.reason or Reason.UP_TO_DATE).value,
+                reason=reason.value,
                 completed=row.completed + outcome.completed,
                 failed=row.failed + outcome.failed,
                 error=outcome.error,
+                action=told.action,
+                root_cause=told.root_cause,
             ),
         )
 

@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -19,7 +20,9 @@ __all__ = ["MaskingLogger", "WindowContext", "error_text"]
 
 MOST_WARNINGS = 20
 LONGEST_WARNING = 500
+LIBRARY = str(Path(__file__).parents[1])
 MOST_FRAMES = 32
+MOST_CAUSES = 3
 LARGEST_JSON = 1024 * 1024
 
 
@@ -53,25 +56,39 @@ def _current_exception() -> BaseException | None:
 
 
 def error_text(error: BaseException) -> str:
-    """What is kept of an error: its class and message, and where it came from; no locals, no row data.
-
-    Of a database error only what names no values: class, SQLSTATE, constraint, column, first line.
+    """What is kept of an error: its class and message, where it came from, and what caused it; no locals, no row
+    data. Of a database error only what names no values: class, SQLSTATE, constraint, column, first line.
     """
-    if isinstance(error, TenantcollectError):
-        return f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
-    ours = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames if not _internal(frame.filename)]
-    return "\n".join([f"{type(error).__name__}: {_message(error)}", *ours])
+    causes = [f"caused by {_headline(cause)}" for cause in _causes(error)]
+    frames = [] if isinstance(error, TenantcollectError) else traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
+    theirs = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames if not _inside(frame.filename)]
+    return "\n".join([_headline(error), *theirs, *causes])
 
 
-def _internal(filename: str) -> bool:
-    return "/tenantcollect/worker/" in filename or "/pluggy/" in filename or "/tenantcollect/registry" in filename
+def _causes(error: BaseException) -> list[BaseException]:
+    """What led to ``error``: the errors in its group, else its chain; the nearest three."""
+    if isinstance(error, BaseExceptionGroup):
+        return list(error.exceptions[:MOST_CAUSES])
+    found: list[BaseException] = []
+    cause = error.__cause__
+    # A database error's own cause is the driver's, which is told in its headline.
+    while cause is not None and cause is not getattr(error, "orig", None) and len(found) < MOST_CAUSES:
+        found.append(cause)
+        cause = cause.__cause__
+    return found
 
 
-def _message(error: BaseException) -> str:
+def _inside(filename: str) -> bool:
+    """Whether a frame is one of a library's between the collector and the error: nobody can mend it there."""
+    ours = filename.startswith(LIBRARY) and not filename.startswith(str(Path(LIBRARY, "sources")))
+    return ours or any(part in filename for part in ("/pluggy/", "/sqlalchemy/", "/psycopg/"))
+
+
+def _headline(error: BaseException) -> str:
+    """Class and message of an error, without the values of any row."""
     driver_error = getattr(error, "orig", None)
     if driver_error is None:
-        return str(error)
+        return f"{type(error).__name__}: {error}"
     diagnostics = getattr(driver_error, "diag", None)
     details = {
         "SQLSTATE": getattr(driver_error, "sqlstate", None) or getattr(driver_error, "sqlite_errorname", None),
@@ -81,7 +98,8 @@ def _message(error: BaseException) -> str:
     }
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value)
     first_line = str(getattr(diagnostics, "message_primary", None) or driver_error).split("\n", 1)[0]
-    return f"{type(driver_error).__name__}: {first_line} ({known})" if known else first_line
+    names = dict.fromkeys([type(error).__name__, type(driver_error).__name__])
+    return f"{': '.join(names)}: {first_line}" + (f" ({known})" if known else "")
 
 
 @define(eq=False)

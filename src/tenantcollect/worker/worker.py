@@ -128,7 +128,7 @@ class Worker:
             ),
         )
         if reaction.hold:
-            self._hold(turn, reaction, text, now)
+            self._hold(turn, reaction, f"{key.collector}: {text}" if reaction.whole_source else text, now)
         self.parts.emit(
             WindowFailed(key=key, window=claim.window, reason=reaction.reason, error=text, attempt=claim.attempt)
         )

@@ -1,0 +1,83 @@
+"""What a collector is given of its tenant, and what is kept of its errors: G4, G6."""
+
+from datetime import timedelta
+
+from tenantcollect import AuthenticationError, CollectorOptions
+
+from .conftest import Calls, collector, recording
+
+DAY = timedelta(days=1)
+ONE_DAY = CollectorOptions(initial_range=DAY)
+
+
+def test_g6_a_secret_in_an_error_is_masked_everywhere(make, caplog):
+    """The value of a secret appears in no history row, status, event or log."""
+    secret = "hunter2-very-secret"
+    seen = []
+
+    def leak(env, context, **_):
+        context.warn(f"with {secret}")
+        context.logger.warning("token %s", secret)
+        raise ValueError(f"https://api/?key={secret}")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), leak), options=ONE_DAY)})
+    orchestrator.subscribe(seen.append)
+    orchestrator.configure("t1", "acme", {"TOKEN": secret})
+    report = orchestrator.run()
+    everything = repr([report, list(orchestrator.status()), list(orchestrator.history()), seen]) + caplog.text
+    assert secret not in everything
+    assert "key=***" in everything
+    assert orchestrator.config("t1", "acme") == {"TOKEN": "***"}
+
+
+def test_a_collector_sees_only_its_own_env(make):
+    """Exactly the env of its own tenant and data source."""
+    seen = {}
+
+    def look(env, tenant_id, **_):
+        seen[tenant_id] = env
+
+    orchestrator = make(
+        {
+            "acme.a": collector(recording(Calls(), look), options=ONE_DAY),
+            "jira.a": collector(recording(Calls()), options=ONE_DAY),
+        }
+    )
+    orchestrator.configure("t1", "acme", {"A": "one"})
+    orchestrator.configure("t2", "acme", {"A": "two"})
+    orchestrator.configure("t1", "jira", {"J": "three"})
+    orchestrator.run()
+    assert seen == {"t1": {"A": "one"}, "t2": {"A": "two"}}
+
+
+def test_an_error_is_kept_with_its_cause(make):
+    """What led to an error is as telling as the error."""
+
+    def fail(**_):
+        raise RuntimeError("outer") from OSError("inner reason")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), fail), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    [row] = orchestrator.history()
+    assert row.error.startswith("RuntimeError: outer\n")
+    assert "test_env_and_errors.py" in row.error
+    assert row.error.endswith("caused by OSError: inner reason")
+
+
+def test_auth_is_tried_once_more_with_a_freshly_resolved_env(make):
+    """A short-lived token that was refused is resolved anew before anybody is called."""
+    tokens, seen = iter(["old", "new", "new"]), []
+
+    def refuse_old(env, **_):
+        seen.append(env["TOKEN"])
+        if env["TOKEN"] == "old":
+            raise AuthenticationError
+
+    orchestrator = make(
+        {"acme.a": collector(recording(Calls(), refuse_old), options=ONE_DAY)},
+        resolve_env=lambda tenant_id, data_source, stored: {**stored, "TOKEN": next(tokens)},
+    )
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().windows.completed == 1
+    assert seen == ["old", "new"]
