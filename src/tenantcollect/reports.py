@@ -93,7 +93,7 @@ class PlanRow:
 
 @frozen(kw_only=True)
 class AttemptRow:
-    """One attempt at one window (G8). ``status`` is COMPLETED, FAILED, ABANDONED or REPLAYED."""
+    """One attempt at one window (G8), timed by the database. ``status`` is COMPLETED, FAILED, ABANDONED or REPLAYED."""
 
     window_id: str
     tenant_id: str

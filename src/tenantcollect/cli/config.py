@@ -60,16 +60,16 @@ def list_(
     """Show what is configured; secret values as ***."""
     from tenantcollect.cli import tables
     from tenantcollect.cli.printing import print_json_rows, print_table
+    from tenantcollect.cli.selecting import require_some
 
     with target_of(context).orchestrator() as orchestrator:
-        rows = (
-            tables.source_row(source, orchestrator.config(source.tenant_id, source.data_source))
-            for source in orchestrator.configured(tenant)
-            if data_source in (None, source.data_source)
-        )
+        sources = [s for s in orchestrator.configured(tenant) if data_source in (None, s.data_source)]
+        rows = (tables.source_row(s, orchestrator.config(s.tenant_id, s.data_source)) for s in sources)
         if json:
             print_json_rows(database_of(orchestrator), rows)
-        else:
+        if not sources:
+            require_some(orchestrator, (tenant, data_source, None))
+        if not json:
             print_table(database_of(orchestrator), "config", tables.SOURCES, rows)
 
 
@@ -86,10 +86,19 @@ def unset(
 ) -> None:
     """Forget config values, or a whole data source; its rows, state and history stay."""
     from tenantcollect.cli.assigning import known_keys, validate
+    from tenantcollect.cli.printing import print_json_rows
+    from tenantcollect.cli.selecting import require_some
     from tenantcollect.cli.tables import ChangeRow
+    from tenantcollect.errors import ConfigurationError
 
     target = target_of(context)
     with target.orchestrator() as orchestrator:
+        try:
+            require_some(orchestrator, (tenant, data_source, None))
+        except ConfigurationError:
+            if json:
+                print_json_rows(database_of(orchestrator), ())
+            raise
         removed = known_keys(orchestrator.config(tenant, data_source), keys, f"{tenant}/{data_source}")
         changes = dict.fromkeys(removed) if keys else {}
         if dry_run and changes:

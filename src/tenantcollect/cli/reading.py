@@ -1,6 +1,7 @@
 """The commands that only read: plan, status, history, explain, check, plugins (floor: cli)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
     from tenantcollect.cli.printing import Column
+    from tenantcollect.cli.selecting import Chosen
     from tenantcollect.orchestrator import Orchestrator
 
 Source = Callable[["Orchestrator"], Iterable[Any]]
@@ -29,7 +31,7 @@ def plan(
     from tenantcollect.cli import tables
 
     chosen = (tenant, data_source, script)
-    _show(context, "plan", tables.PLAN, lambda o: o.plan(*chosen, limit=limit), json, limit)
+    _show(context, "plan", tables.PLAN, chosen, lambda o: o.plan(*chosen, limit=limit), json, limit)
 
 
 def status(
@@ -52,7 +54,7 @@ def status(
     def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
         return watched(orchestrator.status(*chosen, limit=limit), lambda row: row.stale, found)
 
-    _show(context, "status", tables.STATUS, rows, json, limit, tables.troubles)
+    _show(context, "status", tables.STATUS, chosen, rows, json, limit, tables.troubles)
     if stale and found:
         raise typer.Exit(NEEDS_ACTION)
 
@@ -69,7 +71,7 @@ def history(
     from tenantcollect.cli import tables
 
     chosen = (tenant, data_source, script)
-    _show(context, "history", tables.HISTORY, lambda o: o.history(*chosen, limit=limit or RECENT), json, limit)
+    _show(context, "history", tables.HISTORY, chosen, lambda o: o.history(*chosen, limit=limit or RECENT), json, limit)
 
 
 def explain(
@@ -84,7 +86,7 @@ def explain(
     from tenantcollect.cli import tables
 
     chosen = (tenant, data_source, script)
-    _show(context, "explain", tables.EXPLAIN, lambda o: o.explain(*chosen, limit=limit), json, limit)
+    _show(context, "explain", tables.EXPLAIN, chosen, lambda o: o.explain(*chosen, limit=limit), json, limit)
 
 
 def check(
@@ -100,7 +102,7 @@ def check(
     def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
         return watched(orchestrator.check(tenant, data_source), lambda row: not row.ok, refused)
 
-    _show(context, "check", tables.CHECK, rows, json)
+    _show(context, "check", tables.CHECK, (tenant, data_source, None), rows, json)
     if refused:
         raise typer.Exit(NEEDS_ACTION)
 
@@ -126,18 +128,25 @@ def _show(
     context: typer.Context,
     title: str,
     columns: "Sequence[Column]",
-    rows: Source,
+    chosen: "Chosen",
+    read: Source,
     json: bool,
     limit: int | None = None,
     after: Callable[[Sequence[Any]], None] | None = None,
 ) -> None:
     from tenantcollect.cli.printing import LONGEST_TABLE, print_json_rows, print_table
+    from tenantcollect.cli.selecting import require_some
 
     with target_of(context).orchestrator() as orchestrator:
         database = database_of(orchestrator)
+        rows = iter(read(orchestrator))
+        first = list(islice(rows, 1))
         if json:
-            print_json_rows(database, rows(orchestrator))
+            print_json_rows(database, chain(first, rows))
+        if not first:
+            require_some(orchestrator, chosen)
+        if json:
             return
-        printed = print_table(database, title, columns, rows(orchestrator), limit or LONGEST_TABLE)
+        printed = print_table(database, title, columns, chain(first, rows), limit or LONGEST_TABLE)
         if after:
             after(printed)

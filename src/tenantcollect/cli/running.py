@@ -49,6 +49,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Run one pass: collect all that is due."""
+    from tenantcollect.cli.printing import print_object
+    from tenantcollect.cli.selecting import require_some
+
     _refuse_with_app(context)
     engine = Engine(
         concurrency=concurrency,
@@ -58,11 +61,15 @@ def run(
         grace=grace,
     )
     target = target_of(context)
+    chosen = (tenant, data_source, script)
     with target.orchestrator(engine=engine) as orchestrator:
-        report = run_pass(
-            orchestrator, (tenant, data_source, script), max_windows, max_duration, show=not (quiet or json)
-        )
-        _print(database_of(orchestrator), report, json, f"{target.command} explain")
+        report = run_pass(orchestrator, chosen, max_windows, max_duration, show=not (quiet or json))
+        if json:
+            print_object(database_of(orchestrator), report)
+        if not report.keys and not report.error:
+            require_some(orchestrator, chosen)
+        if not json:
+            _print(database_of(orchestrator), report, f"{target.command} explain")
     if code := exit_code(report, exit_zero):
         raise typer.Exit(code)
 
@@ -107,13 +114,10 @@ def _refuse_with_app(context: typer.Context) -> None:
             raise typer.BadParameter(f"{flag} has no effect with --app: set it where the app connects", ctx=context)
 
 
-def _print(database: str, report: "PassReport", json: bool, why: str) -> None:
+def _print(database: str, report: "PassReport", why: str) -> None:
     from tenantcollect.cli import tables
-    from tenantcollect.cli.printing import print_object, print_table, say
+    from tenantcollect.cli.printing import print_table, say
 
-    if json:
-        print_object(database, report)
-        return
     if report.keys:
         print_table(database, "run", tables.PASS, report.keys)
     else:

@@ -20,6 +20,7 @@ from tenantcollect.cli.options import (
 from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
+    from tenantcollect.cli.selecting import Chosen
     from tenantcollect.keys import Key
     from tenantcollect.orchestrator import Orchestrator
 
@@ -33,7 +34,8 @@ def trigger(
     json: Json = False,
 ) -> None:
     """Make keys due now; the next pass runs them."""
-    _change(context, "due now", lambda o: o.trigger(tenant, data_source, script, dry_run=dry_run), dry_run, json)
+    chosen = (tenant, data_source, script)
+    _change(context, "due now", chosen, lambda o: o.trigger(*chosen, dry_run=dry_run), dry_run, json)
 
 
 def pause(
@@ -51,7 +53,7 @@ def pause(
     def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
         return orchestrator.pause(tenant, data_source, script, until=until, detail=detail, dry_run=dry_run)
 
-    _change(context, "paused", change, dry_run, json)
+    _change(context, "paused", (tenant, data_source, script), change, dry_run, json)
 
 
 def resume(
@@ -63,7 +65,8 @@ def resume(
     json: Json = False,
 ) -> None:
     """Lift what holds keys back, such as a pause."""
-    _change(context, "resumed", lambda o: o.resume(tenant, data_source, script, dry_run=dry_run), dry_run, json)
+    chosen = (tenant, data_source, script)
+    _change(context, "resumed", chosen, lambda o: o.resume(*chosen, dry_run=dry_run), dry_run, json)
 
 
 def backfill(
@@ -80,7 +83,7 @@ def backfill(
     def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
         return orchestrator.backfill(tenant, data_source, script, since=since, dry_run=dry_run)
 
-    _change(context, "begins earlier", change, dry_run, json)
+    _change(context, "begins earlier", (tenant, data_source, script), change, dry_run, json)
 
 
 def replay(
@@ -101,25 +104,29 @@ def replay(
             tenant, data_source, script, start=start, end=end, dependents=dependents, dry_run=dry_run
         )
 
-    _change(context, "collected again", change, dry_run, json)
+    _change(context, "collected again", (tenant, data_source, script), change, dry_run, json)
 
 
 def _change(
     context: typer.Context,
     done: str,
+    chosen: "Chosen",
     change: "Callable[[Orchestrator], Iterable[Key]]",
     dry_run: bool,
     json: bool,
 ) -> None:
     from tenantcollect.cli.printing import note, print_json_rows, print_table
+    from tenantcollect.cli.selecting import require_some
     from tenantcollect.cli.tables import KEYS
 
     with target_of(context).orchestrator() as orchestrator:
         database = database_of(orchestrator)
         keys = list(change(orchestrator))
-    if json:
-        print_json_rows(database, keys)
-    else:
-        print_table(database, f"would be {done}" if dry_run else done, KEYS, keys)
+        if json:
+            print_json_rows(database, keys)
         if not keys:
-            note("no such key; see: tenantcollect status")
+            require_some(orchestrator, chosen)
+    if keys and not json:
+        print_table(database, f"would be {done}" if dry_run else done, KEYS, keys)
+    elif not json:
+        note("no key would be changed" if dry_run else "no key was changed")

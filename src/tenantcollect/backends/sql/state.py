@@ -75,8 +75,6 @@ class SqlState:
             found: datetime = connection.scalar(select(Clock()))
             return found
 
-    # --- P0: keys -----------------------------------------------------------------------------------------------
-
     def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
         wanted = iter(sorted(keys, key=lambda new: new.key))
         made = 0
@@ -131,8 +129,6 @@ class SqlState:
         run = self._database.tables.run
         return select(run).order_by(*_key_columns(run))
 
-    # --- P3: open -----------------------------------------------------------------------------------------------
-
     def open(self, openings: Sequence[Opening]) -> list[Claim]:
         if not openings:
             return []
@@ -185,8 +181,6 @@ class SqlState:
     def transaction(self, claim: Claim) -> SqlTransaction:
         return SqlTransaction(claim, self._database, self._terms)
 
-    # --- P7, P8: the ends ---------------------------------------------------------------------------------------
-
     def close(self, claim: Claim, failure: Failure | None = None) -> None:
         database = self._database
         with database.single(patient=True) as connection:
@@ -207,8 +201,6 @@ class SqlState:
                 return connection.scalar(committed) is not None
         except Overloaded as error:
             raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
-
-    # --- commands -----------------------------------------------------------------------------------------------
 
     def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
         """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11)."""

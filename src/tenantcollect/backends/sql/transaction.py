@@ -55,8 +55,6 @@ class SqlTransaction:
         self._ours = False
         self._lock = threading.RLock()
 
-    # --- what the collector has ---------------------------------------------------------------------------------
-
     def session(self) -> Session:
         with self._lock:
             if self._session is None:
@@ -147,8 +145,6 @@ class SqlTransaction:
         if self._broken is not None or self._failed:
             raise self._broken_error()
 
-    # --- P5: begin ----------------------------------------------------------------------------------------------
-
     def _begin(self) -> None:
         """Wait for the turn, connect, begin, put the guard in."""
         self._database.turns.take(self._waits)
@@ -183,8 +179,6 @@ class SqlTransaction:
                 raise
         watch(connection, self, lambda: self._ours)
         return connection
-
-    # --- P6: seal -----------------------------------------------------------------------------------------------
 
     def seal(self, seal: Seal) -> Claim | None:
         opened_at = self._commit(sealed(self.claim, seal))
@@ -297,8 +291,6 @@ class SqlTransaction:
         if otherwise is None:
             self.was_broken("its transaction was ended")
         return otherwise or self._broken_error()
-
-    # --- letting go ---------------------------------------------------------------------------------------------
 
     def abandon(self) -> None:
         if self._process != os.getpid():
