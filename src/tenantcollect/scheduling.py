@@ -4,7 +4,7 @@
 on it, ``explain`` prints it, so what an operator reads is what the engine did.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field, frozen
@@ -21,7 +21,6 @@ from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
 
 __all__ = [
-    "Capacity",
     "Decision",
     "Facts",
     "decide",
@@ -325,31 +324,3 @@ def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetim
         held = decision.root_reason in NEEDS_ACTION
         return max(now + interval, decision.until or now) if not held else now + POLL_HELD
     return decision.until if decision.until and decision.until > now else None
-
-
-@define
-class Capacity:
-    """How many keys may run at once: of one tenant at most half the slots, so that no tenant takes them all;
-    of one tenant's data source as many as the collector allows (G4).
-    """
-
-    slots: int
-    _running: set[Key] = field(factory=set)
-
-    @property
-    def free(self) -> int:
-        """How many more keys may be started."""
-        return max(0, self.slots - len(self._running))
-
-    def admit(self, key: Key, per_source: int) -> bool:
-        """Take a slot for ``key`` if its tenant and data source have one left."""
-        mine = [other for other in self._running if other.tenant_id == key.tenant_id]
-        same_source = sum(other.data_source == key.data_source for other in mine)
-        if not self.free or len(mine) >= max(1, (self.slots + 1) // 2) or same_source >= per_source:
-            return False
-        self._running.add(key)
-        return True
-
-    def leave(self, keys: Iterable[Key]) -> None:
-        """Give the slots of ``keys`` back."""
-        self._running.difference_update(keys)

@@ -21,10 +21,11 @@ from tenantcollect.events import Event, KeyStale
 from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease, Locks
+from tenantcollect.passes.capacity import Capacity
 from tenantcollect.passes.limits import Limits
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
-from tenantcollect.scheduling import Capacity, Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
+from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window

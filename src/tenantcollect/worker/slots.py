@@ -12,7 +12,7 @@ __all__ = ["DaemonThreads"]
 
 
 class DaemonThreads(Executor):
-    """A daemon thread per call. How many run at once is the caller's business (``scheduling.Capacity``).
+    """A daemon thread per call. How many run at once is the caller's business (``passes.capacity``).
 
     The standard pool joins its threads when the interpreter ends, so one hung collector would hang it for ever.
     """
