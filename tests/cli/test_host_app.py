@@ -79,7 +79,39 @@ def test_words_narrow_what_is_read(hub: Command, command: str) -> None:
     assert one.json["schema_version"] == 1
     assert "database" in one.json
     assert len(hub(command, "--json", "--limit", "1").rows) == 1
-    assert hub(command, "nobody", "--json").rows == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("plan acne", "acne; did you mean 'acme'?"),
+        ("status --stale acne", "acne; did you mean 'acme'?"),
+        ("history acme hbu", "acme/hbu; did you mean 'hub'?"),
+        ("explain acme hub taem", "acme/hub/taem; did you mean 'team'?"),
+        ("check acne", "acne; did you mean 'acme'?"),
+        ("run --quiet --tenant acne --script team", "acne/*/team; did you mean 'acme'?"),
+        ("trigger acne", "acne; did you mean 'acme'?"),
+        ("replay acme hub taem", "acme/hub/taem; did you mean 'team'?"),
+        ("config list acne", "acne; did you mean 'acme'?"),
+        ("config unset acne hub", "acne/hub; did you mean 'acme'?"),
+        ("status xyz", "xyz; see: tenantcollect status"),
+    ],
+)
+def test_a_misspelt_selector_gives_2_with_a_near_match(hub: Command, words: str, said: str) -> None:
+    """What no key matches is an error of the command line: no heading, or as JSON nothing in it."""
+    ended = hub(*words.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert f"no such key: {said}" in ended.err
+    ended = hub(*words.split(), "--json")
+    assert ended.code == 2
+    assert not ended.json.get("rows")
+    assert not ended.json.get("keys")
+
+
+def test_a_key_without_history_is_no_mistake(hub: Command) -> None:
+    """What is configured exists, though there is nothing to show of it yet."""
+    ended = hub("history", "acme", "hub", "team", "--json")
+    assert (ended.code, ended.rows) == (0, [])
 
 
 def test_stale_gives_3(hub: Command) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,14 +64,15 @@ def list_(
     from tenantcollect.cli.selecting import require_some
 
     with target_of(context).orchestrator() as orchestrator:
-        sources = [s for s in orchestrator.configured(tenant) if data_source in (None, s.data_source)]
+        sources = (s for s in orchestrator.configured(tenant) if data_source in (None, s.data_source))
         rows = (tables.source_row(s, orchestrator.config(s.tenant_id, s.data_source)) for s in sources)
+        first = list(islice(rows, 1))
         if json:
-            print_json_rows(database_of(orchestrator), rows)
-        if not sources:
+            print_json_rows(database_of(orchestrator), chain(first, rows))
+        if not first:
             require_some(orchestrator, (tenant, data_source, None))
         if not json:
-            print_table(database_of(orchestrator), "config", tables.SOURCES, rows)
+            print_table(database_of(orchestrator), "config", tables.SOURCES, chain(first, rows))
 
 
 @commands.command()
