@@ -35,7 +35,7 @@ def test_a_failing_tenant_gives_3_and_is_explained(hub: Command) -> None:
     assert "acme/hub/team" in ended.out
     assert "auth_failed" in ended.out
     assert "tenantcollect --app hub:build explain" in ended.out
-    assert "93 windows completed, 1 failed" in ended.out
+    assert "93 windows completed, 1 failed, 1 key waiting, 1 key held" in ended.out
 
 
 def test_exit_zero_is_for_schedulers_that_watch_otherwise(hub: Command) -> None:

@@ -110,7 +110,7 @@ def _print_end(target: Target, orchestrator: "Orchestrator", report: "PassReport
     if json:
         print_object(database_of(orchestrator), {**as_json(report), "rows": rows})
         return
-    say(tables.summary(report.windows))
+    say(tables.summary(report))
     say()
     print_table(database_of(orchestrator), "freshness", tables.FRESHNESS, rows)
     tables.troubles(status)

@@ -122,6 +122,6 @@ def _print(database: str, report: "PassReport", why: str) -> None:
         print_table(database, "run", tables.PASS, report.keys)
     else:
         say(f"run · {database}", style="bold")
-    say(tables.summary(report.windows))
+    say(tables.summary(report))
     if report.needs_action:
         say(f"what to do: {why}")

@@ -8,7 +8,8 @@ from attrs import frozen
 
 from tenantcollect.catalog import Source
 from tenantcollect.cli.printing import Column, counted, first_line, instant, say
-from tenantcollect.reports import Range, StatusRow
+from tenantcollect.policy import Reason
+from tenantcollect.reports import PassReport, Range, StatusRow
 
 
 @frozen(kw_only=True)
@@ -196,13 +197,19 @@ def troubles(rows: Sequence[Any]) -> None:
             say(f"{_key(row)}  {row.reason}: {advice}")
 
 
-def summary(counts: Any) -> str:
-    """What a pass did, in one line."""
-    if not counts.completed and not counts.failed and not counts.waiting and not counts.busy:
+def summary(report: PassReport) -> str:
+    """What a pass did, in one line; held = someone must act."""
+    counts = report.windows
+    acting = [key for key in report.keys if key.action]
+    # What waits for a held key names the same action, and is counted as waiting.
+    held = len([key for key in acting if key.reason != Reason.WAITING_FOR_UPSTREAM] or acting)
+    if not (counts.completed or counts.failed or counts.waiting or counts.busy or held):
         return "nothing to do"
     parts = [f"{counted(counts.completed, 'window')} completed", f"{counts.failed} failed"]
     if counts.waiting:
         parts.append(f"{counted(counts.waiting, 'key')} waiting")
     if counts.busy:
         parts.append(f"{counted(counts.busy, 'key')} busy in another process")
+    if held:
+        parts.append(f"{counted(held, 'key')} held")
     return ", ".join(parts)
