@@ -57,7 +57,6 @@ def test_no_reading_command_makes_a_database(tenantcollect: Command, folder: Pat
         ["backfill", "acme", "git", "--since", "2026-01-01T00:00:00"],
         ["backfill", "acme", "git", "--since", "yesterday"],
         ["pause"],
-        ["config", "set", "acme", "git"],
         ["config", "set", "acme", "git", "hunter2"],
         ["config", "set", "acme", "git", "A=1", "A=2"],
         ["config", "set", "acme", "git", "A=-", "B=-"],

@@ -12,6 +12,19 @@ GIT_REPOSITORY = "/srv/acme"
 [tenant.globex.git]
 GIT_REPOSITORY = { secret_env = "GLOBEX" }
 """
+PLAIN = """
+import tenantcollect
+
+class Lst:
+    @tenantcollect.hookimpl
+    def run(self):
+        return 0
+
+def build():
+    orchestrator = tenantcollect.connect("sqlite:///plain.db", collectors={"lst.all": Lst()})
+    orchestrator.upgrade()
+    return orchestrator
+"""
 
 
 def stored(tenantcollect: Command) -> dict[str, dict[str, str]]:
@@ -30,6 +43,13 @@ def test_set_makes_the_database_and_merges(tenantcollect: Command) -> None:
     assert tenantcollect("config", "set", "acme", "git", "GIT_REFS=main").code == 0
     assert stored(tenantcollect) == {"acme": {"GIT_REPOSITORY": "/srv/acme", "GIT_REFS": "main"}}
     assert tenantcollect("db", "current").code == 0
+
+
+def test_a_data_source_may_need_no_key(tenantcollect: Command, folder: Path) -> None:
+    """``config set`` without KEY=VALUE configures a data source that asks for none; git asks for one."""
+    (folder / "plain.py").write_text(PLAIN, encoding="utf-8")
+    assert tenantcollect("--app", "plain:build", "config", "set", "acme", "lst").code == 0
+    assert tenantcollect("config", "set", "acme", "git").code == 2
 
 
 def test_a_value_from_standard_input_is_not_shown(tenantcollect: Command) -> None:
@@ -65,6 +85,7 @@ def test_a_secret_among_the_arguments_is_warned_of(tenantcollect: Command) -> No
         (["acme", "git", "GIT_REPOSITROY=/srv"], "GIT_REPOSITORY"),
         (["acme", "git", "GIT_REPOSITORY=relative"], "absolute path"),
         ([" acme", "git", "GIT_REPOSITORY=/srv"], "space"),
+        (["acme", "gti", "GIT_REPOSITORY=/srv"], "did you mean 'git'?"),
         (["acme", "Git", "GIT_REPOSITORY=/srv"], "not a valid name"),
     ],
 )

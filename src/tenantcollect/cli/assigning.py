@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tenantcollect.catalog import LARGEST_ENV, checked_env
-from tenantcollect.errors import ConfigurationError
+from tenantcollect.errors import ConfigurationError, PluginError
 from tenantcollect.keys import checked_name, checked_tenant
 
 if TYPE_CHECKING:
@@ -51,6 +51,17 @@ def _input(key: str) -> str:
     if not text.strip():
         raise ConfigurationError(f"{key}: standard input is empty", fields={key: "standard input is empty"})
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def require_installed(orchestrator: "Orchestrator", data_source: str) -> None:
+    """Raise :class:`ConfigurationError`, with a near match, if there is no such data source; not if it is broken."""
+    registry = orchestrator.registry
+    if checked_name(data_source, "data_source") in registry.data_sources():
+        return
+    try:
+        registry.require(data_source)
+    except PluginError as error:
+        raise ConfigurationError(f"{error}; see: tenantcollect plugins") from None
 
 
 def validate(orchestrator: "Orchestrator", tenant_id: str, data_source: str, changes: Mapping[str, str | None]) -> None:

@@ -26,8 +26,9 @@ def set_(
     tenant: Tenant,
     data_source: DataSource,
     values: Annotated[
-        list[str], typer.Argument(metavar="KEY=VALUE", help="KEY=- reads the value from standard input.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="KEY=- reads the value from standard input.", show_default=False),
+    ] = None,
     secret: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Treat this key as secret; may be repeated.")
     ] = None,
@@ -36,15 +37,16 @@ def set_(
 ) -> None:
     """Set config values of a tenant's data source, after checking them all.
 
-    Keys that the collector does not declare are secret.
+    Without any, a data source that needs none is configured. Keys that the collector does not declare are secret.
     """
-    from tenantcollect.cli.assigning import assignments, validate
+    from tenantcollect.cli.assigning import assignments, require_installed, validate
     from tenantcollect.cli.tables import ChangeRow
 
     target = target_of(context)
-    env, spoken = assignments(values, secret or ())
+    env, spoken = assignments(values or (), secret or ())
     target.hidden.extend(env.values())
     with _editable(target, dry_run) as orchestrator:
+        require_installed(orchestrator, data_source)
         if dry_run:
             validate(orchestrator, tenant, data_source, env)
         else:
