@@ -20,6 +20,14 @@ def test_demo_refuses_a_password_too(tenantcollect: Command) -> None:
     assert tenantcollect("demo", "--repo", ".", "--database-url", "postgresql://me:hunter2@db/name").code == 2
 
 
+@pytest.mark.parametrize("words", ["status --database-url sqlite:///x.db", "config list --app=hub:build"])
+def test_a_global_option_behind_the_command_is_told_its_place(tenantcollect: Command, words: str) -> None:
+    """Whoever writes it behind the command is told where it belongs."""
+    ended = tenantcollect(*words.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert "goes before the command: tenantcollect --" in ended.err
+
+
 def test_a_url_can_stand_in_a_file(tenantcollect: Command, folder: Path) -> None:
     """``@FILE`` reads the URL from a file, on the command line and in the variable."""
     (folder / "url").write_text("sqlite:///other.db\n", encoding="utf-8")

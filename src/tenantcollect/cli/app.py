@@ -1,15 +1,37 @@
 """The command line's tree: global options and commands (floor: cli). Imports nothing heavy."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tenantcollect import __version__
 from tenantcollect.cli import config, database, demo, reading, running, steering
 from tenantcollect.cli.target import DEFAULT_URL, URL_VARIABLE, target_of
 
+GLOBAL = ("--database-url", "--app")
+
+
+class Root(TyperGroup):
+    """The command ``tenantcollect`` itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; one that is given a global option says where that belongs."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            option = getattr(error, "option_name", None)
+            # By its name: typer does not export it.
+            if type(error).__name__ == "NoSuchOption" and option in GLOBAL:
+                told = f"{option} goes before the command: tenantcollect {option} … COMMAND"
+                vars(error).update(message=told, possibilities=None)
+            raise
+
+
 # Plain help and errors: rich costs more than all else in `--help`, and is kept for the tables.
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=Root, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=False
+)
 
 
 def _show_version(wanted: bool) -> None:
