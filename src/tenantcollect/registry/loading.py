@@ -146,7 +146,7 @@ def _script_problems(
 ) -> Iterator[str]:
     if "run" not in found:
         kind = "module" if isinstance(plugin, ModuleType) else f"object {type(plugin).__name__}"
-        cure = "write `@hookimpl def run(env, db, start_date, end_date)`"
+        cure = "write `@hookimpl def run(env, db, tenant_id, start_date, end_date)`"
         yield f"the {kind} in {place(plugin)} has no run(); {cure}"
     for hook in sorted(SHARED_HOOKS & found.keys()):
         where = f"{hook}() at {place(found[hook].function)}"
