@@ -54,7 +54,7 @@ def reason_for(packages: Packages, source: str, name: str = "acme.x", **more: st
         ("@hookimpl\nasync def run(env):\n    yield 1", "remove yield, write rows through db"),
         (RUN + "@hookimpl\ndef provides():\n    yield 'x'", "remove yield, return the value"),
         ("@hookimpl(wrapper=True)\ndef run(env):\n    return (yield)", "is a wrapper; pass it in extensions=[…]"),
-        ("x = 1", "has no run(); write `@hookimpl def run(env, db, start_date, end_date)`"),
+        ("x = 1", "has no run(); write `@hookimpl def run(env, db, tenant_id, start_date, end_date)`"),
     ],
 )
 def test_a_wrong_plugin_is_told_the_place_and_the_cure(packages: Packages, source: str, cure: str) -> None:
