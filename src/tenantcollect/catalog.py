@@ -98,6 +98,8 @@ def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:
 
     Raises :class:`ConfigurationError` whose ``fields`` name each wrong key, never a value.
     """
+    if not isinstance(env, Mapping):
+        raise ConfigurationError(f"The env must be a mapping of text to text, not {type(env).__name__}")
     wrong = {_shown(key): problem for key, value in env.items() if (problem := _env_problem(key, value))}
     size = sum(len(str(k)) + len(str(v or "").encode("utf-8", "replace")) for k, v in env.items())
     if size > LARGEST_ENV:

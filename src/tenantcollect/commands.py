@@ -61,7 +61,8 @@ class Commands:
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
                 self.events.emit(lifted(hold))
-            self.state.schedule.wake(keys, at=now, parked=True)
+            for key in keys:
+                self.state.schedule.defer(key, now)
         return keys
 
     def trigger(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:

@@ -44,12 +44,12 @@ class Configuring:
     ) -> None:
         """Merge ``env`` (None removes) after validating the whole; raises :class:`ConfigurationError`."""
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
-        catalog, changes, marked = self._editable(), checked_env(env), set(secrets)
+        catalog, changes, marked = self._editable(), checked_env(env), _texts(secrets)
         known = {value.key: value for value in catalog.values(tenant_id, data_source)}
         merged = {key: value.value for key, value in known.items()} | changes
         whole = {key: value for key, value in merged.items() if value is not None}
         self._validate(data_source, whole)
-        secret = self._secret_keys(data_source, whole) | marked
+        secret = self._secret_keys(data_source, whole) | marked | {v.key for v in known.values() if v.is_secret}
         values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
         kept = (known[key] for key in marked & set(known) - set(changes))
         values += [ConfigValue(key=value.key, value=value.value, is_secret=True) for value in kept]
@@ -107,6 +107,10 @@ class Configuring:
         if not isinstance(self.catalog, EditableCatalog):
             raise ConfigurationError("This catalog belongs to the host and cannot be written; configure it there.")
         return self.catalog
+
+
+def _texts(names: Iterable[str]) -> set[str]:
+    return {names} if isinstance(names, str) else set(names)
 
 
 def checked_settings(since: datetime | None, interval: timedelta | None, order: Order | None) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Inspection:
             last_record_at=state.last_record_at,
             warnings=latest.warnings if latest else (),
             progress=entry.progress if entry and row.status == "RUNNING" else None,
-            stale=interval is None or is_stale(facts.now, coverage.end or state.history_start, interval),
+            stale=interval is None or is_stale(whole.horizon, coverage.end or state.history_start, interval),
         )
 
 

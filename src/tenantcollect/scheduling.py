@@ -323,4 +323,6 @@ def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetim
     if decision.reason is Reason.WAITING_FOR_UPSTREAM:
         held = decision.root_reason in NEEDS_ACTION
         return max(now + interval, decision.until or now) if not held else now + POLL_HELD
-    return decision.until if decision.until and decision.until > now else None
+    if decision.until and decision.until > now:
+        return decision.until
+    return None if decision.needs_action or decision.reason is Reason.NOT_CONFIGURED else now + interval

@@ -1,11 +1,13 @@
 """What a collector may do with the database, and what it costs to do more: E06–E11 through the whole engine."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -234,3 +236,23 @@ def test_no_thread_is_left_behind(make: Any) -> None:
     before = set(threading.enumerate())
     make(lambda **_: 1).run()
     assert set(threading.enumerate()) <= before
+
+
+def foreign_sqlite(**_: Any) -> None:
+    """A database of the collector's own that cannot be opened."""
+    sqlite3.connect("/no/such/folder/tenant.db")
+
+
+def foreign_postgresql(**_: Any) -> None:
+    """A server of the collector's own that is down."""
+    psycopg.connect("host=127.0.0.1 port=1 connect_timeout=1")
+
+
+@pytest.mark.parametrize("fault", [foreign_sqlite, foreign_postgresql])
+def test_g4_a_collectors_own_database_stops_nobody_else(make: Any, fault: Any) -> None:
+    """Its fault is that collector's failure; the pass goes on with the other tenants."""
+    orchestrator = make(lambda tenant_id, **_: fault() if tenant_id == "t1" else 1)
+    orchestrator.configure("t2", "acme", {})
+    report = orchestrator.run()
+    assert report.error is None
+    assert (report.windows.completed, report.windows.failed) == (3, 1)

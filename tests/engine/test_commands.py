@@ -46,6 +46,16 @@ def test_a_pause_with_an_end_ends_by_itself(make, clock):
     assert orchestrator.run().windows.completed == 5
 
 
+def test_resume_does_not_wait_for_the_end_of_a_pause(make, clock):
+    """Who resumes a key wants it to run now."""
+    orchestrator = collected(make, calls_of_chain())
+    orchestrator.pause("t1", until=START + 5 * DAY)
+    clock.advance(days=1)
+    assert orchestrator.run().windows.completed == 0
+    orchestrator.resume("t1")
+    assert orchestrator.run().windows.completed == 3
+
+
 def test_replay_takes_the_range_from_dependents_too(make):
     """The replayed range is collected again, by the key and by all that depend on it."""
     calls = calls_of_chain()

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-from tenantcollect import AuthenticationError, CollectorOptions
+import pytest
+
+from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError
 
 from .conftest import Calls, collector, recording
 
@@ -81,3 +83,19 @@ def test_auth_is_tried_once_more_with_a_freshly_resolved_env(make):
     orchestrator.configure("t1", "acme", {})
     assert orchestrator.run().windows.completed == 1
     assert seen == ["old", "new"]
+
+
+def test_g6_a_secret_stays_one_when_it_is_set_anew(make):
+    """A key once marked secret is secret, also when the next change does not say so."""
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {"URL": "https://one"}, secrets="URL")
+    orchestrator.configure("t1", "acme", {"URL": "https://two"})
+    assert orchestrator.config("t1", "acme") == {"URL": "***"}
+
+
+@pytest.mark.parametrize("env", [None, [("A", "b")], "A=b"])
+def test_an_env_that_is_no_mapping_is_refused(make, env):
+    """A clear error, before anything is stored."""
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=ONE_DAY)})
+    with pytest.raises(ConfigurationError, match="mapping"):
+        orchestrator.configure("t1", "acme", env)

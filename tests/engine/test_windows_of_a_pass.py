@@ -258,3 +258,31 @@ def test_newest_first_collects_the_present_before_the_past(make):
     orchestrator.configure("t1", "acme", {}, order="newest_first")
     orchestrator.run()
     assert spans(calls.of("t1")) == [(n, n + 1) for n in reversed(range(90))]
+
+
+def test_max_windows_is_used_up_by_any_number_of_keys(make):
+    """A window that was reserved and not needed goes back into the budget."""
+    calls = Calls()
+    orchestrator = make({"acme.a": collector(recording(calls))})
+    for n in range(6):
+        orchestrator.configure(f"t{n}", "acme", {}, since=START - DAY)
+    assert orchestrator.run(max_windows=6).windows.completed == 6
+
+
+def test_an_interval_of_nothing_collects_in_every_pass(make, clock):
+    """A key without an interval is never parked."""
+    options = CollectorOptions(initial_range=DAY, interval=timedelta(0))
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=options)})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    clock.advance(days=2)
+    assert orchestrator.run().windows.completed == 2
+
+
+def test_data_that_settles_is_not_stale(make):
+    """What must rest before it is collected is not late."""
+    options = CollectorOptions(initial_range=DAY, settle=timedelta(hours=6))
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=options)})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    assert not next(orchestrator.status()).stale

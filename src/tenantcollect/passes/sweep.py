@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from attrs import define, evolve, field
 
-from tenantcollect.errors import DatabaseUnavailable, StorageError, WindowCancelled, WindowTimedOut
+from tenantcollect.errors import StorageError, WindowCancelled, WindowTimedOut
 from tenantcollect.events import Event, KeyStale
 from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
@@ -141,8 +141,8 @@ class Pass:
         fresh_until = state.coverage.end if state and state.coverage else None
         if collector is None or fresh_until is None:
             return
-        interval = terms_of(collector, facts.sources.get(key.data_source)).interval
-        if not is_stale(self.now, fresh_until, interval):
+        terms = terms_of(collector, facts.sources.get(key.data_source))
+        if not is_stale(self.now - terms.settle, fresh_until, terms.interval):
             self.engine.stale.discard(key)
         elif key not in self.engine.stale:
             self.engine.stale.add(key)
@@ -268,16 +268,13 @@ class Pass:
         known = [facts]
 
         def following(state: KeyState) -> Window | None:
-            for fresh in (False, True):
-                if fresh:
-                    if not facts.upstreams(key):
-                        return None
-                    known[0] = self.engine.survey.facts([key.tenant_id], self.now, [key])[key.tenant_id]
-                window = next_window(known[0], key, state)
-                if window is not None:
-                    return window
-            self.limits.give_back()
-            return None
+            window = next_window(known[0], key, state)
+            if window is None and facts.upstreams(key):
+                known[0] = self.engine.survey.facts([key.tenant_id], self.now, [key])[key.tenant_id]
+                window = next_window(known[0], key, state) if key.collector in known[0].collectors else None
+            if window is None:
+                self.limits.give_back()
+            return window
 
         return following
 
@@ -317,5 +314,5 @@ class Pass:
             self._limited.add((key.tenant_id, key.data_source))
         if (outcome.reason and not outcome.again) or outcome.lost:
             self._settled.add(key)
-        if isinstance(outcome.storage_error, DatabaseUnavailable):
+        if outcome.storage_error is not None:
             self._down = outcome.storage_error

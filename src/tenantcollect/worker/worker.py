@@ -113,7 +113,7 @@ class Worker:
             window_limit=turn.state.window_limit,
         )
         reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.parts.retry_delay)
-        text = masker.storable(error_text(error))
+        text, again = masker.storable(error_text(error)), reaction.reason is Reason.RUNNABLE
         self.parts.state.close(
             claim,
             Failure(
@@ -122,7 +122,7 @@ class Worker:
                 failed=reaction.failed,
                 failures=reaction.record.failures,
                 first_failure_at=reaction.record.first_failure_at,
-                retry_at=None if reaction.hold else reaction.retry_at,
+                retry_at=None if reaction.hold or again else reaction.retry_at,
                 window_limit=reaction.record.window_limit,
                 warnings=tuple(turn.warnings),
             ),
@@ -137,8 +137,8 @@ class Worker:
             reason=reaction.reason,
             failed=reaction.failed,
             error=text,
-            retry_at=reaction.retry_at,
-            again=reaction.reason is Reason.RUNNABLE,
+            retry_at=None if again else reaction.retry_at,
+            again=again,
         )
 
     def _hold(self, turn: Turn, reaction: Reaction, detail: str, now: datetime) -> None:

@@ -131,7 +131,7 @@ class PostgreSQL:
 
     def aborted(self, connection: Connection) -> bool:
         status = _driver(connection).info.transaction_status
-        return bool(status == status.INERROR)
+        return bool(status in (status.INERROR, status.UNKNOWN))
 
     def idle(self, connection: Connection) -> bool:
         status = _driver(connection).info.transaction_status

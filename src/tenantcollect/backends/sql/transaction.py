@@ -119,16 +119,28 @@ class SqlTransaction:
         self._database.dialect.break_window(connection)
 
     def translate(self, error: BaseException) -> BaseException:
+        return self._meant(error, ours=self._hurt())
+
+    def _meant(self, error: BaseException, *, ours: bool) -> BaseException:
         if isinstance(error, TenantcollectError):
             return error
         meant = meaning(error)
         if self._broken is not None or (self._failed and meant is TransactionBroken):
             return self._broken_error()
-        return translated(error) if meant in SHARED_FAULTS else error
+        return translated(error) if ours and meant in SHARED_FAULTS else error
+
+    def _hurt(self) -> bool:
+        """Whether the window's own connection was hit: a collector may have databases of its own, whose faults are
+        no reason to stop anybody else (G4).
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+        return self._failed or connection.invalidated or connection.closed or self._database.dialect.aborted(connection)
 
     def _raise(self, error: Exception) -> NoReturn:
-        """Raise what ``error`` of the collector's own SQL means."""
-        meant = self.translate(error)
+        """Raise what ``error`` of a statement of this window means."""
+        meant = self._meant(error, ours=True)
         if meant is error:
             raise error
         raise meant from None
