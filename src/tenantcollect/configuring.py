@@ -12,9 +12,9 @@ from tenantcollect.collectors import checked_duration
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import checked_name, checked_tenant
 from tenantcollect.registry import Registry
-from tenantcollect.secrets import MASK, Masker
+from tenantcollect.secrets import MASK
 from tenantcollect.windows import utc
-from tenantcollect.worker import Resolved
+from tenantcollect.worker import Learn, Resolved
 
 __all__ = ["Configuring", "ResolveEnv", "checked_settings"]
 
@@ -67,16 +67,17 @@ class Configuring:
         secret = self._secret_keys(data_source, [value.key for value in values])
         return {v.key: MASK if v.is_secret or v.key in secret else v.value for v in values}
 
-    def resolved(self, tenant_id: str, data_source: str) -> Resolved:
-        """The env of one window, validated, with the masker of what is secret in it."""
+    def resolved(self, tenant_id: str, data_source: str, learn: Learn) -> Resolved:
+        """The env of one window, validated; ``learn`` is told what is secret in it."""
         stored = self._values(tenant_id, data_source)
         env = {value.key: value.value for value in stored}
+        marked = {value.key for value in stored if value.is_secret}
+        learn(env[key] for key in self._secret_keys(data_source, env) | marked)
         if self.resolve_env is not None:
             found = checked_env(self.resolve_env(tenant_id, data_source, dict(env)))
             env = {key: value for key, value in found.items() if value is not None}
-        secret = self._secret_keys(data_source, env) | {value.key for value in stored if value.is_secret}
-        masker = Masker.of(env[key] for key in secret if key in env)
-        return Resolved(env=env, config=self.registry.validate(data_source, env), masker=masker)
+            learn(env[key] for key in self._secret_keys(data_source, env) | (marked & set(env)))
+        return Resolved(env=env, config=self.registry.validate(data_source, env))
 
     def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         if isinstance(self.catalog, EditableCatalog):

@@ -17,7 +17,7 @@ from tenantcollect.secrets import Masker
 from tenantcollect.state import HistoryRow, KeyState, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import NOTHING, WindowSet
-from tenantcollect.worker import Resolved, error_text
+from tenantcollect.worker import Learn, Resolved, error_text
 
 __all__ = ["Inspection", "checked"]
 
@@ -209,23 +209,24 @@ def _attempt(row: HistoryRow) -> AttemptRow:
     )
 
 
-def checked(source: Source, registry: Registry, resolve: Callable[[str, str], Resolved]) -> CheckRow:
+def checked(source: Source, registry: Registry, resolve: Callable[[str, str, Learn], Resolved]) -> CheckRow:
     """Validate one data source's configuration and ask its ``check`` hook; what is wrong is in the row."""
     row = CheckRow(tenant_id=source.tenant_id, data_source=source.data_source, ok=True)
-    masker = Masker()
+    secrets: set[str] = set()
     try:
-        resolved = resolve(source.tenant_id, source.data_source)
-        masker = resolved.masker
+        resolved = resolve(source.tenant_id, source.data_source, secrets.update)
         check = registry.source(source.data_source).check
         if check is None:
             return evolve(row, detail="the configuration is valid; this data source has no check of its own")
         found = check(env=dict(resolved.env), config=resolved.config, tenant_id=source.tenant_id)
-        return evolve(row, detail=masker.storable(str(found)) if found is not None else "ok")
+        return evolve(row, detail=Masker.of(secrets).storable(str(found)) if found is not None else "ok")
     except Exception as error:  # noqa: BLE001 - whatever a collector raises is the answer
         reason = _check_reason(error)
         key = Key(source.tenant_id, source.data_source, "check")
         action = Decision(key=key, reason=reason).action
-        return evolve(row, ok=False, detail=masker.storable(error_text(error)), reason=reason.value, action=action)
+        return evolve(
+            row, ok=False, detail=Masker.of(secrets).storable(error_text(error)), reason=reason.value, action=action
+        )
 
 
 def _check_reason(error: Exception) -> Reason:

@@ -174,6 +174,7 @@ class Orchestrator:
                 self._sync(this)
                 down = this.sweep()
         finally:
+            stop.set()
             self._stops.discard(stop)
         completed_at = max(self.now(), now)
         report = this.tally.report(now, completed_at, str(down) if down else None)
@@ -331,6 +332,9 @@ class Orchestrator:
             now = self.now()
             for facts in self._survey.facts([checked_tenant(tenant_id)], now).values():
                 self.state.ensure(new_keys(facts), due_at=now)
+                for key in facts.states:
+                    if key.data_source == data_source:
+                        self.state.schedule.defer(key, now)
 
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
         """The stored env, secret values as ``***``."""

@@ -325,4 +325,6 @@ def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetim
         return max(now + interval, decision.until or now) if not held else now + POLL_HELD
     if decision.until and decision.until > now:
         return decision.until
-    return None if decision.needs_action or decision.reason is Reason.NOT_CONFIGURED else now + interval
+    if decision.reason is Reason.NOT_CONFIGURED:
+        return None
+    return now + (POLL_HELD if decision.needs_action else interval)

@@ -1,10 +1,12 @@
 """What a collector is given of its tenant, and what is kept of its errors: G4, G6."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 
 from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError
+from tenantcollect.errors import StorageError
 
 from .conftest import Calls, collector, recording
 
@@ -99,3 +101,95 @@ def test_an_env_that_is_no_mapping_is_refused(make, env):
     orchestrator = make({"acme.a": collector(recording(Calls()), options=ONE_DAY)})
     with pytest.raises(ConfigurationError, match="mapping"):
         orchestrator.configure("t1", "acme", env)
+
+
+def test_g6_what_resolve_env_repeats_is_masked(make):
+    """A stored secret in the error of the host's own function, and a token that was minted and refused."""
+    minted = iter(f"minted-token-{n:04}" for n in range(10))
+
+    def resolve(tenant_id, data_source, stored):
+        if tenant_id == "t1":
+            raise ValueError(f"refused {stored['K']}")
+        return {**stored, "TOKEN": next(minted)}
+
+    def refuse(env, **_):
+        raise AuthenticationError(f"not good: {env['TOKEN']}")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), refuse), options=ONE_DAY)}, resolve_env=resolve)
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {"K": "stored-secret"})
+    orchestrator.run()
+    everything = repr([list(orchestrator.history()), list(orchestrator.explain()), list(orchestrator.status())])
+    assert "stored-secret" not in everything
+    assert "minted-token" not in everything
+    assert "refused ***" in everything
+
+
+def test_g4_a_hung_resolve_env_costs_its_own_window(make):
+    """The clock of a window runs from before its env is asked for."""
+    release = threading.Event()
+
+    def resolve(tenant_id, data_source, stored):
+        if tenant_id == "t1":
+            release.wait(30)
+        return stored
+
+    collectors = {"acme.a": collector(recording(Calls()), options=ONE_DAY)}
+    orchestrator = make(collectors, resolve_env=resolve, window_timeout=timedelta(seconds=0.2))
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    report = orchestrator.run()
+    release.set()
+    assert (report.windows.completed, report.windows.failed) == (1, 1)
+
+
+def test_g4_an_error_that_cannot_be_written_costs_its_own_window(make):
+    """Somebody else's __str__ is somebody else's code."""
+
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail(tenant_id, **_):
+        if tenant_id == "t1":
+            raise Odd
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), fail), options=ONE_DAY)})
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    report = orchestrator.run()
+    assert (report.windows.completed, report.windows.failed) == (1, 1)
+
+
+def test_g2_a_context_that_was_kept_seals_nothing_of_a_later_window(make):
+    """A thread that outlived its window cannot make half of the next one durable."""
+    kept, refused = [], []
+
+    def keep(context, **_):
+        kept.append(context)
+        if len(kept) == 2:
+            try:
+                kept[0].checkpoint(kept[0].window.start + timedelta(hours=1))
+            except Exception as error:
+                refused.append(type(error).__name__)
+
+    orchestrator = make(
+        {"acme.a": collector(recording(Calls(), keep), options=CollectorOptions(initial_range=3 * DAY))}
+    )
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().windows.completed == 3
+    assert refused == ["WindowCancelled"]
+
+
+def test_a_storage_error_stops_the_pass(make):
+    """A disk that is full is not tried again and again."""
+    calls = Calls()
+
+    def full(**_):
+        raise StorageError("SQLITE_FULL")
+
+    orchestrator = make({"acme.a": collector(recording(calls, full), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run()
+    assert "SQLITE_FULL" in report.error
+    assert len(calls.made) == 1

@@ -286,3 +286,14 @@ def test_data_that_settles_is_not_stale(make):
     orchestrator.configure("t1", "acme", {})
     orchestrator.run()
     assert not next(orchestrator.status()).stale
+
+
+def test_a_shorter_interval_counts_at_once(make, clock):
+    """Who configures an interval need not wait for the end of the old one."""
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=CollectorOptions(initial_range=DAY))})
+    orchestrator.configure("t1", "acme", {}, interval=timedelta(days=7))
+    orchestrator.run()
+    clock.advance(hours=3)
+    assert orchestrator.run().windows.completed == 0
+    orchestrator.configure("t1", "acme", {}, interval=timedelta(minutes=15))
+    assert orchestrator.run().windows.completed == 1

@@ -187,7 +187,7 @@ class Pass:
         collector = facts.collectors.get(key.collector)
         interval = terms_of(collector, facts.sources.get(key.data_source)).interval if collector else timedelta()
         at = next_look(decision, self.now, max(interval, timedelta(seconds=1)))
-        waiting = decision.reason is Reason.WAITING_FOR_UPSTREAM
+        waiting = decision.reason is Reason.WAITING_FOR_UPSTREAM or decision.needs_action
         self.engine.state.schedule.defer(key, at, waiting=waiting)
         self.tally.decided(decision)
 
@@ -208,6 +208,8 @@ class Pass:
         try:
             acquired = self.engine.locks.acquire(list(plans), owner=self.engine.owner, ttl=self.engine.lease_ttl)
             leases = {lease.key: lease for lease in acquired}
+            self.tally.busy |= set(plans) - set(leases)
+            self._settled |= set(plans) - set(leases)
             openings = [self._opening(lease, *plans[lease.key]) for lease in acquired]
             claims = {claim.key: claim for claim in self.engine.state.open(openings)} if openings else {}
         finally:
@@ -215,8 +217,6 @@ class Pass:
             self._capacity.leave(unopened)
             for _ in unopened:
                 self.limits.give_back()
-            self.tally.busy |= set(plans) - set(leases)
-            self._settled |= set(plans) - set(leases)
             spare = [leases[key] for key in unopened if key in leases]
             if spare:
                 patiently(lambda: self.engine.locks.release(spare))
@@ -312,7 +312,7 @@ class Pass:
         self.tally.ended(outcome)
         if outcome.reason is Reason.RATE_LIMITED:
             self._limited.add((key.tenant_id, key.data_source))
-        if (outcome.reason and not outcome.again) or outcome.lost:
+        if (outcome.reason and not outcome.again) or outcome.lost or outcome.storage_error:
             self._settled.add(key)
         if outcome.storage_error is not None:
             self._down = outcome.storage_error

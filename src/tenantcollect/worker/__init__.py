@@ -8,7 +8,18 @@ from tenantcollect.worker.heartbeat import Heartbeat
 from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
-from tenantcollect.worker.walk import Parts, Resolved
+from tenantcollect.worker.walk import Learn, Parts, Resolved
 from tenantcollect.worker.worker import Outcome, Worker
 
-__all__ = ["DaemonThreads", "Heartbeat", "Outcome", "Parts", "Resolved", "Turn", "Worker", "error_text", "patiently"]
+__all__ = [
+    "DaemonThreads",
+    "Heartbeat",
+    "Learn",
+    "Outcome",
+    "Parts",
+    "Resolved",
+    "Turn",
+    "Worker",
+    "error_text",
+    "patiently",
+]

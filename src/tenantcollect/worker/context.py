@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from tenantcollect.errors import ConfigurationError, TenantcollectError
+from tenantcollect.errors import PluginError, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.secrets import Masker, one_line
 from tenantcollect.windows import Window, utc
@@ -23,6 +23,8 @@ LONGEST_WARNING = 500
 LIBRARY = str(Path(__file__).parents[1])
 MOST_FRAMES = 32
 MOST_CAUSES = 3
+ABOUT_VALUES = ("22", "23")
+"""SQLSTATE classes whose message repeats data of a row."""
 LARGEST_JSON = 1024 * 1024
 
 
@@ -86,9 +88,9 @@ def _inside(filename: str) -> bool:
 
 def _headline(error: BaseException) -> str:
     """Class and message of an error, without the values of any row."""
-    driver_error = getattr(error, "orig", None)
+    driver_error = getattr(error, "orig", None) or (error if getattr(error, "sqlstate", None) else None)
     if driver_error is None:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {_words(error)}"
     diagnostics = getattr(driver_error, "diag", None)
     details = {
         "SQLSTATE": getattr(driver_error, "sqlstate", None) or getattr(driver_error, "sqlite_errorname", None),
@@ -99,7 +101,17 @@ def _headline(error: BaseException) -> str:
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value)
     first_line = str(getattr(diagnostics, "message_primary", None) or driver_error).split("\n", 1)[0]
     names = dict.fromkeys([type(error).__name__, type(driver_error).__name__])
+    if str(details["SQLSTATE"]).startswith(ABOUT_VALUES):
+        return f"{': '.join(names)} ({known})"
     return f"{': '.join(names)}: {first_line}" + (f" ({known})" if known else "")
+
+
+def _words(error: BaseException) -> str:
+    """The message, of whatever class: one that cannot even be written must not cost more than its window."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - somebody else's __str__
+        return "(its message cannot be written)"
 
 
 @define(eq=False)
@@ -134,7 +146,7 @@ class WindowContext:
             return
         moment = utc(until, "checkpoint(until)")
         if not self.window.start < moment <= self.window.end:
-            raise ConfigurationError(f"checkpoint({moment.isoformat()}) is not inside the window {self.window}")
+            raise PluginError(f"checkpoint({moment.isoformat()}) is not inside the window {self.window}")
         if moment < self.window.end:
             self.window = self._seal_until(moment)
 
@@ -155,11 +167,11 @@ class WindowContext:
 
 
 def checked_json(value: Any, what: str) -> Any:
-    """``value`` as JSON keeps it; raises :class:`ConfigurationError` if it cannot, or is over 1 MiB."""
+    """``value`` as JSON keeps it; raises :class:`PluginError` if it cannot, or is over 1 MiB."""
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{what} must be a JSON value: {error}") from None
+        raise PluginError(f"{what} must be a JSON value: {error}") from None
     if len(text) > LARGEST_JSON:
-        raise ConfigurationError(f"{what} is {len(text)} bytes as JSON; the limit is {LARGEST_JSON}")
+        raise PluginError(f"{what} is {len(text)} bytes as JSON; the limit is {LARGEST_JSON}")
     return json.loads(text)

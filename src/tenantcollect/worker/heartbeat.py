@@ -69,7 +69,6 @@ class Heartbeat:
         sent_at = time.monotonic()
         try:
             held = self.locks.renew([turn.lease for turn in turns.values()], ttl=self.ttl)
-            self._report(turns)
         except TenantcollectError as error:
             logger.warning("the leases could not be renewed: %s", error)
             for turn in turns.values():
@@ -81,12 +80,16 @@ class Heartbeat:
                 turn.beaten_at = sent_at
             else:
                 turn.cancel(LeaseLost())
+        self._report(turns)
 
     def _report(self, turns: Mapping[Key, Turn]) -> None:
         news = {k: t.progress for k, t in turns.items() if t.progress and t.progress != self._reported.get(k)}
         if news:
-            self.schedule.report(news)
-            self._reported.update(news)
+            try:
+                self.schedule.report(news)
+                self._reported.update(news)
+            except TenantcollectError as error:
+                logger.warning("progress could not be stored: %s", error)
 
     def _run(self) -> None:
         while not self._stop.wait(self.ttl.total_seconds() / 4 * random.uniform(0.9, 1.1)):  # noqa: S311 - spreads load

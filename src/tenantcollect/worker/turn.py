@@ -44,6 +44,7 @@ class Turn:
     timeout: timedelta = timedelta()
     deadline: float | None = None
     woken_at: float = 0.0
+    completed: int = 0
     _cancelled: WindowCancelled | LeaseLost | None = None
     _cancelled_at: float = 0.0
     _ended: bool = False

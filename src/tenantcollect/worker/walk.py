@@ -6,7 +6,7 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from tenantcollect.errors import (
     PluginError,
     StorageError,
     TransactionConflict,
+    WindowCancelled,
 )
 from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.locks import Locks
@@ -35,7 +36,7 @@ from tenantcollect.worker.turn import Turn
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Parts", "Resolved", "Walk", "wake_dependents"]
+__all__ = ["Learn", "Parts", "Resolved", "Walk", "wake_dependents"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
@@ -45,20 +46,23 @@ WAKE_EVERY_SECONDS = 1.0
 
 @frozen(kw_only=True)
 class Resolved:
-    """The env of one window, its validated form, and the masker of its secrets. Never stored, never shown."""
+    """The env of one window and its validated form. Never stored, never shown."""
 
     env: Mapping[str, str] = field(repr=False)
     config: "BaseModel | None" = field(default=None, repr=False)
-    masker: Masker = field(factory=Masker)
+
+
+Learn = Callable[[Iterable[str]], None]
+"""Told of every secret as soon as it is known, before anything can fail that may repeat it."""
 
 
 @frozen(kw_only=True)
 class Parts:
-    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source)."""
+    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source) and tells its secrets."""
 
     state: State
     locks: Locks
-    resolve: Callable[[str, str], Resolved]
+    resolve: Callable[[str, str, Learn], Resolved]
     emit: Callable[[Event], None]
     clock: Callable[[], datetime]
     retry_delay: timedelta = FIRST_DELAY
@@ -71,8 +75,9 @@ class Walk:
 
     parts: Parts
     turn: Turn
-    completed: int = 0
     masker: Masker = field(factory=Masker)
+    _secrets: set[str] = field(factory=set, repr=False)
+    _current: WindowContext | None = None
     _started: float = field(factory=time.monotonic)
     _cut_off: bool = False
 
@@ -96,7 +101,7 @@ class Walk:
                 pause()
             except AuthenticationError:
                 fresh = self._resolved().env
-                if tried_env is not None or fresh == resolved.env:
+                if tried_env is not None or fresh == resolved.env or not left:
                     raise
                 self._abandon()
                 tried_env = fresh
@@ -104,9 +109,14 @@ class Walk:
 
     def _resolved(self) -> Resolved:
         key = self.turn.lease.key
-        resolved = self.parts.resolve(key.tenant_id, key.data_source)
-        self.masker = resolved.masker
-        return resolved
+        turn, options = self.turn, self.turn.collector.options
+        turn.begin_window(turn.claim, self.parts.window_timeout or options.window_timeout)
+        return self.parts.resolve(key.tenant_id, key.data_source, self._learn)
+
+    def _learn(self, secrets: Iterable[str]) -> None:
+        """Mask these from now on, in whatever this turn stores or says: also what was secret a moment ago."""
+        self._secrets.update(secrets)
+        self.masker = Masker.of(self._secrets)
 
     def _abandon(self) -> None:
         if self.turn.transaction is not None:
@@ -116,11 +126,12 @@ class Walk:
         """One call of ``run`` for what is left of a window, and its seal."""
         turn, parts = self.turn, self.parts
         collector, key = turn.collector, turn.lease.key
-        turn.begin_window(turn.claim, parts.window_timeout or collector.options.window_timeout)
         turn.transaction = transaction = parts.state.transaction(turn.claim)
         self._cut_off = False
         self._started = time.monotonic()
-        context = self._context(resolved, window)
+        context = self._current = self._context(window)
+        if turn.cancelled is not None:
+            raise turn.cancelled
         try:
             records = collector.run(
                 env=dict(resolved.env),
@@ -142,15 +153,15 @@ class Walk:
         transaction.abandon()
         return claim
 
-    def _context(self, resolved: Resolved, window: Window) -> WindowContext:
+    def _context(self, window: Window) -> WindowContext:
         turn = self.turn
         resume = turn.state.resume
         context = WindowContext(
             turn,
-            resolved.masker,
+            self.masker,
             lambda until: self._seal_part(context, until),
             lambda value: self._keep_resume(context, value),
-            MaskingLogger(turn.lease.key, resolved.masker),
+            MaskingLogger(turn.lease.key, self.masker),
             window,
             turn.claim.attempt,
             turn.state.history_start,
@@ -162,14 +173,21 @@ class Walk:
 
     def _seal_part(self, context: WindowContext, until: datetime) -> Window:
         """``checkpoint(until)``: seal the part, and go on with the rest under the same claim."""
+        self._require_current(context)
         self._seal(context, Window(context.window.start, until), None, final=False)
         if self._cut_off:
             raise DatabaseUnavailable("The connection was lost after a checkpoint was sealed; the rest is run again.")
         self.turn.extend()
         return Window(until, context.window.end)
 
+    def _require_current(self, context: WindowContext) -> None:
+        """A context that somebody kept must not seal a part of a later window."""
+        if context is not self._current:
+            raise WindowCancelled("The window of this context is over.")
+
     def _keep_resume(self, context: WindowContext, value: Any) -> None:
         """``checkpoint()``: rows and the resume point, durable now; the window stays as it is."""
+        self._require_current(context)
         resume = Resume(window=context.window, value=value)
         transaction = self.turn.transaction
         assert transaction is not None  # noqa: S101 - a context exists only inside an attempt
@@ -184,7 +202,7 @@ class Walk:
         after = self._commit(before, seal)
         turn.state = evolve(state, window_seq=before.window_seq + 1)
         turn.claim = after or turn.claim
-        self.completed += 1
+        turn.completed += 1
         self._tell(before, part, records)
         return after
 

@@ -4,7 +4,7 @@ walk ──> error? ──> abandon, react (policy), close, hold ──> defer, 
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -22,7 +22,7 @@ from tenantcollect.keys import Key
 from tenantcollect.policy import Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
-from tenantcollect.state import Failure
+from tenantcollect.state import Claim, Failure
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.turn import Turn
@@ -32,6 +32,8 @@ __all__ = ["Outcome", "Worker"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
+POLL_HELD = timedelta(hours=1)
+"""How often a key that waits for somebody is looked at, in case the hint that should wake it was lost."""
 BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 
 
@@ -65,31 +67,34 @@ class Worker:
         try:
             walk.go()
         except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
-            return self._end(turn, walk.completed, walk.masker, error)
-        return self._end(turn, walk.completed, walk.masker, None)
+            return self._end(turn, walk.masker, error)
+        return self._end(turn, walk.masker, None)
 
     def give_up(self, turn: Turn) -> Outcome | None:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
         if turn.ended:
             return None
         logger.error("[%s] the window did not end within its timeout; its thread is left behind", turn.lease.key)
-        return self._end(turn, 0, Masker(), turn.cancelled or WindowTimedOut())
+        return self._end(turn, Masker(), turn.cancelled or WindowTimedOut())
 
-    def _end(self, turn: Turn, completed: int, masker: Masker, error: BaseException | None) -> Outcome:
+    def _end(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         """The one way out of a turn: abandon, store, release, wake."""
         key = turn.lease.key
         if not turn.end():
-            return Outcome(key=key, completed=completed, lost=True)
+            return Outcome(key=key, completed=turn.completed, lost=True)
         try:
             if turn.transaction is not None:
                 turn.transaction.abandon()
-            outcome = patiently(lambda: self._settle(turn, masker, error))
+            outcome = self._settle(turn, masker, error)
         except LeaseLost:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
             outcome = Outcome(key=key, storage_error=storage_error, error=str(storage_error))
+        except Exception as unforeseen:
+            logger.exception("[%s] the turn could not be ended", key)
+            outcome = Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=type(unforeseen).__name__)
         self._release(turn, outcome)
-        return evolve(outcome, completed=completed)
+        return evolve(outcome, completed=turn.completed)
 
     def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         key = turn.lease.key
@@ -98,10 +103,10 @@ class Worker:
         if isinstance(error, LeaseLost):
             return Outcome(key=key, lost=True)
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
-            self.parts.state.close(turn.claim, _failure(Reason.RUNNABLE, str(error), turn, failed=False))
+            self._close(turn.claim, _failure(Reason.RUNNABLE, str(error), turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
-            self.parts.state.close(turn.claim, _failure(Reason.BACKOFF, str(error), turn, failed=False))
+            self._close(turn.claim, _failure(Reason.BACKOFF, str(error), turn, failed=False))
             return Outcome(key=key, storage_error=error, error=str(error))
         return self._react(turn, masker, error)
 
@@ -114,7 +119,7 @@ class Worker:
         )
         reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.parts.retry_delay)
         text, again = masker.storable(error_text(error)), reaction.reason is Reason.RUNNABLE
-        self.parts.state.close(
+        self._close(
             claim,
             Failure(
                 reason=reaction.reason,
@@ -141,6 +146,9 @@ class Worker:
             again=again,
         )
 
+    def _close(self, claim: Claim, failure: Failure) -> None:
+        patiently(lambda: self.parts.state.close(claim, failure))
+
     def _hold(self, turn: Turn, reaction: Reaction, detail: str, now: datetime) -> None:
         key = turn.lease.key
         hold = Hold(
@@ -153,7 +161,7 @@ class Worker:
             detail=detail.split("\n", 1)[0],
             revision=turn.revision if reaction.reason in BOUND_TO_CONFIGURATION else None,
         )
-        if self.parts.state.holds.place(hold):
+        if patiently(lambda: self.parts.state.holds.place(hold)):
             self.parts.emit(placed(hold))
 
     def _release(self, turn: Turn, outcome: Outcome) -> None:
@@ -162,8 +170,8 @@ class Worker:
         try:
             if not outcome.lost and outcome.storage_error is None:
                 parked = outcome.failed and outcome.retry_at is None
-                due_at = None if parked else outcome.retry_at or turn.planned_at
-                patiently(lambda: self.parts.state.schedule.defer(key, due_at))
+                due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
+                patiently(lambda: self.parts.state.schedule.defer(key, due_at, waiting=parked))
             patiently(lambda: self.parts.locks.release([turn.lease]))
             wake_dependents(self.parts.state, turn, all_below=bool(outcome.reason))
         except StorageError as error:
