@@ -32,7 +32,7 @@ from tenantcollect.reports import (
     PlanRow,
     StatusRow,
 )
-from tenantcollect.state import Schema, State
+from tenantcollect.state import Revision, Schema, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker import DaemonThreads, Heartbeat, Parts, Worker
@@ -345,8 +345,9 @@ class Orchestrator:
         return self.registry.config_schema(checked_name(data_source, "data_source"))
 
     def disconnect(self, tenant_id: str, data_source: str) -> None:
-        """Forget the configuration; the tenant's rows, state and history stay."""
+        """Forget the configuration, and drop a window that is open; the tenant's rows, state and history stay."""
         self._configuring.remove(tenant_id, data_source)
+        self.state.revise({one.key: Revision() for one in self.state.load(Selection(tenant_id, data_source))})
 
 
 def _first(rows: Iterator[Any], limit: int | None) -> Iterator[Any]:

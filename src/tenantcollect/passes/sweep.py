@@ -153,7 +153,8 @@ class Pass:
         limit = PAGE + len(self._settled) + len(self._flying)
         due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
         self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying.values()}
-        return [entry.key for entry in due if not entry.busy and entry.key not in self._settled]
+        passed_over = self._settled | {turn.lease.key for turn in self._flying.values()}
+        return [entry.key for entry in due if not entry.busy and entry.key not in passed_over]
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
         """Those that may run and for which there is room."""
@@ -165,7 +166,9 @@ class Pass:
     def _deferred(self, decided: list[tuple[Facts, Decision]]) -> int:
         """Put off, each with its reason, those that cannot run now; how many."""
         idle = [(f, d) for f, d in decided if not d.runnable and d.reason is not Reason.RUNNING]
-        self.tally.busy |= {d.key for _, d in decided if d.reason is Reason.RUNNING}
+        elsewhere = {d.key for _, d in decided if d.reason is Reason.RUNNING}
+        self.tally.busy |= elsewhere
+        self._settled |= elsewhere
         for facts, decision in idle:
             self._defer(facts, decision)
         self._look_again([d.key for _, d in idle if d.reason is Reason.WAITING_FOR_UPSTREAM])

@@ -11,7 +11,7 @@ from typing import Self
 
 from attrs import define, field
 
-from tenantcollect.errors import LeaseLost, TenantcollectError
+from tenantcollect.errors import LeaseLost, Overloaded, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.locks import Locks
 from tenantcollect.schedule import Schedule
@@ -71,7 +71,8 @@ class Heartbeat:
             held = self.locks.renew([turn.lease for turn in turns.values()], ttl=self.ttl)
         except TenantcollectError as error:
             logger.warning("the leases could not be renewed: %s", error)
-            for turn in turns.values():
+            # One writer at work keeps everybody from the leases, also those who would take them (PROTOCOL 2.10).
+            for turn in () if isinstance(error, Overloaded) else turns.values():
                 if turn.expired:
                     turn.cancel(LeaseLost("The lease could not be renewed in time; the window is given up."))
             return

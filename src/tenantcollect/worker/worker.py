@@ -102,12 +102,13 @@ class Worker:
             return Outcome(key=key)
         if isinstance(error, LeaseLost):
             return Outcome(key=key, lost=True)
+        text = masker.storable(error_text(error))
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
-            self._close(turn.claim, _failure(Reason.RUNNABLE, str(error), turn, failed=False))
+            self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
-            self._close(turn.claim, _failure(Reason.BACKOFF, str(error), turn, failed=False))
-            return Outcome(key=key, storage_error=error, error=str(error))
+            self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False))
+            return Outcome(key=key, storage_error=error, error=text)
         return self._react(turn, masker, error)
 
     def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
