@@ -88,7 +88,9 @@ class Commands:
     def replay(
         self, selection: Selection, now: datetime, *, window: Window | None, dependents: bool, dry_run: bool
     ) -> list[Key]:
-        """Collect ``window`` (None = everything) again, by default for what depends on the selection too."""
+        """Collect ``window`` again, by default for what depends on the selection too; None = everything, as if new:
+        a cursor that says "already seen" goes too.
+        """
         changes = {
             key: _replayed(facts.states[key], window, now)
             for facts, key in self._with(selection, now, dependents=dependents)
@@ -135,8 +137,11 @@ def _replayed(state: KeyState, window: Window | None, now: datetime) -> Revision
     coverage = state.coverage or NOTHING
     dropped = window or Window(state.history_start, max(coverage.end or now, now))
     left = coverage - WindowSet((dropped,)) if state.coverage is not None and window else NOTHING
+    unfinished = state.resume.window if state.resume else None
     return Revision(
         coverage=left,
         last_fetched_data_date=left.unbroken_end(state.history_start),
         replayed=dropped,
+        restart=unfinished is not None and unfinished.intersection(dropped) is not None,
+        forget=window is None,
     )

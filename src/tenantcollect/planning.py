@@ -81,12 +81,14 @@ def plan(
 
     Every hole is cut along a grid that begins at its start, so the windows are the same ones in either order.
     ``window_limit`` is the halved size after WindowTooLarge; ``unfinished`` a window with a resume point,
-    planned again with the same bounds unless it is longer than that. Times must be in UTC; nothing is raised.
+    planned again with the same bounds, before all else. Times must be in UTC; nothing is raised.
     """
     horizon = max(now - terms.settle, coverage.end or now - terms.settle)
     holes = WindowSet.between(history_start, horizon) - coverage
     size = None if terms.snapshot else min(filter(None, (terms.duration, window_limit)), default=None)
-    begun = _begun(unfinished, history_start, holes, size, upstreams, terms)
+    begun = _begun(unfinished, history_start, holes, terms)
+    if not all(up.coverage.covers(window) for window in begun for up in upstreams):
+        return Plan(horizon=horizon, blocked=WindowSet(begun), holes=holes, windows_left=len(begun))
     missing = holes - WindowSet(begun)
     late = _late(missing, horizon, size, terms.interval, new=not (coverage or begun))
     due = missing - late
@@ -111,17 +113,17 @@ def _begun(
     unfinished: Window | None,
     history_start: datetime,
     holes: WindowSet,
-    size: timedelta | None,
-    upstreams: tuple[Upstream, ...],
     terms: Terms,
 ) -> tuple[Window, ...]:
-    """The window with a resume point, if it is still as good as when it was begun."""
-    if unfinished is None or not all(up.coverage.covers(unfinished) for up in upstreams):
+    """The window with a resume point, if it is still missing. Rows of it are durable: whatever became of sizes and
+    limits, it is neither cut nor overlapped by another, or they would be collected twice (G2).
+    """
+    if unfinished is None:
         return ()
     if terms.snapshot:
         fits = unfinished.start == history_start and bool(holes & WindowSet((unfinished,)))
     else:
-        fits = holes.covers(unfinished) and (size is None or unfinished.duration <= size)
+        fits = holes.covers(unfinished)
     return (unfinished,) if fits else ()
 
 

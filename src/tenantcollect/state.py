@@ -173,15 +173,17 @@ class Failure:
 class Revision:
     """What a command changes in a key (backfill, replay, erase, pause).
 
-    It raises the fence, moves ``window_seq`` on (a plan made before cannot be opened any more: its seal would
-    write the old coverage back) and drops the resume point. None leaves a part as it is, but for
-    ``last_fetched_data_date``, which goes with ``coverage``. ``forget`` makes the key as new: cursor,
-    failures, error and last record go, and it is PENDING. ``replayed`` leaves a REPLAYED history row.
+    It raises the fence and moves ``window_seq`` on (a plan made before cannot be opened any more: its seal would
+    write the old coverage back). None leaves a part as it is, but for ``last_fetched_data_date``, which goes with
+    ``coverage``. ``restart`` drops the resume point: the unfinished window begins anew. ``forget`` makes the key
+    as new: resume point, cursor, failures, error and last record go, and it is PENDING. ``replayed`` leaves a
+    REPLAYED history row.
     """
 
     history_start: datetime | None = field(default=None, converter=converters.optional(utc))
     coverage: WindowSet | None = None
     last_fetched_data_date: datetime | None = field(default=None, converter=converters.optional(utc))
+    restart: bool = False
     forget: bool = False
     replayed: Window | None = None
 

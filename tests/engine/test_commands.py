@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tenantcollect import ConfigurationError
+from tenantcollect import ConfigurationError, TryLater, WindowTooLarge
 
 from .conftest import START, Calls, collector, recording
 from .test_windows_of_a_pass import calls_of_chain, chain, spans
@@ -79,6 +79,46 @@ def test_backfill_moves_the_history_start_of_upstreams_too(make):
     assert spans(calls["team"].of("t1")) == [(n, n + 1) for n in range(-10, 0)]
     assert spans(calls["repository"].of("t1")) == [(n, n + 1) for n in range(-10, 0)]
     assert calls["commit"].made == []
+
+
+def test_a_replay_of_everything_forgets_the_cursor(make):
+    """A collector that goes by its cursor would otherwise fetch nothing, and have it sealed."""
+    seen = []
+
+    def remember(context, end, **_):
+        seen.append(context.cursor)
+        context.cursor = end.isoformat()
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), remember))})
+    orchestrator.configure("t1", "acme", {}, since=START - 2 * DAY)
+    orchestrator.run()
+    orchestrator.replay("t1", "acme")
+    orchestrator.run()
+    assert seen[0] is seen[2] is None
+
+
+@pytest.mark.parametrize("interrupted", ["pause", "too_large"])
+def test_g2_what_a_checkpoint_made_durable_is_not_collected_twice(make, interrupted):
+    """Neither a pause nor a window that is too large for its rest loses the resume point."""
+    resumed = []
+
+    def half(context, **_):
+        resumed.append((context.resume, context.window))
+        if context.resume is None:
+            context.resume = "half"
+            context.checkpoint()
+            raise WindowTooLarge if interrupted == "too_large" else TryLater(retry_after=1)
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), half))})
+    orchestrator.configure("t1", "acme", {}, since=START - DAY)
+    orchestrator.run()
+    if interrupted == "pause":
+        orchestrator.pause("t1")
+        orchestrator.resume("t1")
+        orchestrator.trigger("t1")
+        orchestrator.run()
+    assert [resume for resume, _ in resumed] == [None, "half"]
+    assert len({window for _, window in resumed}) == 1
 
 
 def test_g3_a_command_fences_whoever_is_at_work(make):

@@ -442,18 +442,31 @@ def test_an_unfinished_window_does_not_wait_for_the_interval() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"window_limit": 5 * MINUTE},
         {"coverage": windows((0, 12))},
         {"upstreams": (Upstream(coverage=windows((0, 15))),)},
         {"history_start": at(11)},
     ],
 )
 def test_an_unfinished_window_that_no_longer_fits_is_dropped(change: Situation) -> None:
-    """Too long for the halved limit, overlapping coverage, ahead of an upstream: it is cut anew."""
+    """Overlapping coverage, ahead of an upstream, before the history: it is not run as it was begun."""
     usual = {"history_start": ORIGIN, "coverage": windows((0, 10)), "terms": Terms(), "now": at(60)}
     begun = window(10, 20)
     assert plan(**usual, unfinished=begun).ready == (begun,)
     assert begun not in plan(**{**usual, **change}, unfinished=begun, at_most=ALL).ready
+
+
+@pytest.mark.parametrize("change", [{"window_limit": 5 * MINUTE}, {"terms": Terms(duration=5 * MINUTE)}])
+def test_g2_an_unfinished_window_is_never_cut(change: Situation) -> None:
+    """Rows of it are durable already: cut anew, its first part would be collected twice."""
+    usual = {"history_start": ORIGIN, "coverage": windows((0, 10)), "terms": Terms(), "now": at(60), **change}
+    assert plan(**usual, unfinished=window(10, 20)).ready == (window(10, 20),)
+
+
+def test_g2_nothing_overlaps_an_unfinished_window_that_must_wait() -> None:
+    """While an upstream does not cover it any more, no other window may take a part of it."""
+    usual = {"history_start": ORIGIN, "coverage": windows((0, 10)), "terms": Terms(), "now": at(60)}
+    found = plan(**usual, unfinished=window(10, 20), upstreams=(Upstream(coverage=windows((0, 15))),), at_most=ALL)
+    assert (found.ready, found.blocked) == ((), windows((10, 20)))
 
 
 # --- snapshots --------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class RevisionTests(Suite):
         assert statuses(harness.backend) == [Status.COMPLETED, Status.REPLAYED, Status.COMPLETED]
 
     def test_s14_backfill_moves_the_history_start_only(self, harness: Harness) -> None:
-        """An earlier history start keeps coverage, data date and cursor, and drops the resume point."""
+        """An earlier history start keeps coverage, data date, cursor and resume point."""
         made(harness.backend)
         transaction = harness.backend.state.transaction(opened(harness.backend))
         transaction.seal(evolve(seal_of(transaction.claim, next_window=window(1)), cursor=("c",)))
@@ -85,7 +85,17 @@ class RevisionTests(Suite):
         assert after.history_start == START - 30 * DAY
         assert (after.coverage, after.cursor) == (before.coverage, "c")
         assert after.last_fetched_data_date == before.last_fetched_data_date
-        assert (before.resume, after.resume) == (Resume(window=window(1), value=1), None)
+        assert before.resume == after.resume == Resume(window=window(1), value=1)
+
+    def test_s14_only_a_restart_drops_the_resume_point(self, harness: Harness) -> None:
+        """Rows behind a resume point are durable: a pause must not have them collected twice."""
+        made(harness.backend)
+        resume = Resume(window=window(0), value=1)
+        harness.backend.state.transaction(opened(harness.backend)).checkpoint(resume)
+        harness.backend.state.revise({KEY: Revision()})
+        assert read(harness.backend).resume == resume
+        harness.backend.state.revise({KEY: Revision(restart=True)})
+        assert read(harness.backend).resume is None
 
     def test_s14_erase_makes_a_key_as_new(self, harness: Harness) -> None:
         """Forgetting drops cursor, error and counters; the fence never goes back."""

@@ -158,7 +158,7 @@ def _revised(state: KeyState, revision: Revision) -> KeyState:
     return evolve(
         state,
         history_start=revision.history_start or state.history_start,
-        resume=None,
+        resume=None if revision.restart or revision.forget else state.resume,
         fence=state.fence + 1,
         window_seq=state.window_seq + 1,
     )

@@ -283,8 +283,9 @@ def _revised(run: Table, revision: Revision) -> dict[str, Any]:
         "fence": run.c.fence + 1,
         "window_seq": run.c.window_seq + 1,
         "holder": None,
-        "resume": None,
     }
+    if revision.restart or revision.forget:
+        values["resume"] = None
     if revision.forget:
         values |= AS_NEW
     if revision.coverage is not None:
