@@ -12,6 +12,7 @@ A collector raises the first group to say what should happen next; the rest tell
     ├── WindowTooLarge              the window is halved and planned again
     ├── WindowCancelled             the window must end now: the pass stops, or its lease was lost
     │   └── WindowTimedOut          the window did not end within its timeout (a failure)
+    ├── ChildDied                   the process that ran the window is gone      (a failure)
     ├── TransactionBroken           the collector ended the framework's transaction
     ├── LeaseLost                   another holder owns the key now              (never a failure)
     ├── CoverageInvalid             stored coverage cannot be trusted            (that key only)
@@ -32,6 +33,7 @@ from inspect import getdoc
 
 __all__ = [
     "AuthenticationError",
+    "ChildDied",
     "ConfigurationError",
     "CoverageInvalid",
     "DatabaseUnavailable",
@@ -128,6 +130,10 @@ class WindowCancelled(TenantcollectError):
 
 class WindowTimedOut(WindowCancelled):
     """The window did not end within its timeout."""
+
+
+class ChildDied(TenantcollectError):
+    """The process that ran this window ended before the window did; nothing of it was kept."""
 
 
 class TransactionBroken(TenantcollectError):

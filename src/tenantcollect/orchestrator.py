@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
@@ -16,11 +15,11 @@ from tenantcollect.clock import DatabaseClock
 from tenantcollect.commands import Commands
 from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
 from tenantcollect.errors import ConfigurationError
-from tenantcollect.events import Event, Events, PassFinished, PassStarted
+from tenantcollect.events import Event, Events
 from tenantcollect.inspection import Inspection, checked
 from tenantcollect.keys import Key, Selection, checked_name, checked_tenant
 from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
-from tenantcollect.passes import Engine, Limits, Pass
+from tenantcollect.passes import Engine, Limits, Passes
 from tenantcollect.policy import FIRST_DELAY
 from tenantcollect.registry import Registry
 from tenantcollect.reports import (
@@ -35,7 +34,16 @@ from tenantcollect.reports import (
 from tenantcollect.state import Revision, Schema, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window, utc
-from tenantcollect.worker import DaemonThreads, Heartbeat, Parts, Worker
+from tenantcollect.worker import (
+    Children,
+    DaemonThreads,
+    Errand,
+    Parts,
+    Report,
+    Threads,
+    Worker,
+    run_errand,
+)
 
 __all__ = ["Orchestrator"]
 
@@ -65,6 +73,7 @@ class Orchestrator:
         clock: Callable[[], datetime] | None = None,
         resolve_env: ResolveEnv | None = None,
         executor: Executor | None = None,
+        perform: Callable[[Errand], Report] | None = None,
         concurrency: int = 4,
         lease_ttl: timedelta = DEFAULT_TTL,
         retry_delay: timedelta = FIRST_DELAY,
@@ -85,30 +94,32 @@ class Orchestrator:
         self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
         self._commands = Commands(self._survey, state, self._events)
-        self._stops: set[threading.Event] = set()
-        self._synced: object = None
-        self._engine = Engine(
+        self._worker = Worker(
+            Parts(
+                state=state,
+                locks=locks,
+                resolve=self._configuring.resolved,
+                emit=self._events.emit,
+                clock=self.now,
+                retry_delay=retry_delay,
+                window_timeout=window_timeout,
+            )
+        )
+        executor = executor or DaemonThreads()
+        engine = Engine(
             state=state,
             locks=locks,
             survey=self._survey,
-            worker=Worker(
-                Parts(
-                    state=state,
-                    locks=locks,
-                    resolve=self._configuring.resolved,
-                    emit=self._events.emit,
-                    clock=self.now,
-                    retry_delay=retry_delay,
-                    window_timeout=window_timeout,
-                )
-            ),
-            executor=executor or DaemonThreads(),
+            place=Threads(self._worker, executor)
+            if perform is None
+            else Children(worker=self._worker, executor=executor, perform=perform),
             owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
             lease_ttl=checked_ttl(lease_ttl),
             grace=grace,
             concurrency=concurrency,
             emit=self._events.emit,
         )
+        self._passes = Passes(engine=engine, clock=self.now, edition=self._edition)
 
     def __enter__(self) -> Self:
         return self
@@ -117,19 +128,25 @@ class Orchestrator:
         self.close()
 
     def close(self) -> None:
-        """Let go of what this orchestrator made itself; a host's engine, executor and session are left alone."""
-        self.stop()
+        """Stop, wait for running passes to end, and let go of what this orchestrator made itself.
+
+        A host's engine, executor and session are left alone. Nothing of ours runs afterwards, but a thread whose
+        collector hangs: it is fenced off, and ends with the process.
+        """
+        self._passes.end()
         if self._on_close is not None:
             self._on_close()
 
     def stop(self) -> None:
         """Claim nothing more; running passes end after their open windows, or after ``grace``. From any thread."""
-        for stop in tuple(self._stops):
-            stop.set()
+        self._passes.stop()
 
     def now(self) -> datetime:
         """The time that planning uses (UTC): the injected clock's, else the database's."""
         return utc(self._clock(), "clock()")
+
+    def _edition(self) -> object:
+        return self.catalog.version(), self.registry.fingerprint()
 
     def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every event (``tenantcollect.events``); returns the way to unsubscribe."""
@@ -157,38 +174,11 @@ class Orchestrator:
         :class:`DatabaseUnavailable` when the pass could not begin.
         """
         seconds = max_duration.total_seconds() if isinstance(max_duration, timedelta) else max_duration
-        selection, now = Selection(tenant_id, data_source, script), self.now()
-        self._events.emit(PassStarted(at=now))
-        stop = threading.Event()
-        self._stops.add(stop)
-        try:
-            with Heartbeat(self.locks, self.state.schedule, self._engine.lease_ttl) as heartbeat:
-                this = Pass(
-                    engine=self._engine,
-                    selection=selection,
-                    now=now,
-                    limits=Limits(max_windows, seconds),
-                    stop=stop,
-                    heartbeat=heartbeat,
-                )
-                self._sync(this)
-                down = this.sweep()
-        finally:
-            stop.set()
-            self._stops.discard(stop)
-        completed_at = max(self.now(), now)
-        report = this.tally.report(now, completed_at, str(down) if down else None)
-        self._events.emit(
-            PassFinished(at=completed_at, completed=report.windows.completed, failed=report.windows.failed)
-        )
-        return report
+        return self._passes.run(Selection(tenant_id, data_source, script), Limits(max_windows, seconds))
 
-    def _sync(self, this: Pass) -> None:
-        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more."""
-        seen = (self.catalog.version(), self.registry.fingerprint(), this.selection.tenant_ids)
-        if seen != self._synced:
-            this.sync()
-            self._synced = seen
+    def perform(self, errand: Errand) -> Report:
+        """Run one window that another process has claimed: what a child of an ``executor`` calls."""
+        return run_errand(errand, self._worker, self.registry.collector(errand.claim.key.collector))
 
     def status(
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None

@@ -253,8 +253,9 @@ class WindowTransaction(Protocol):
 class State(Protocol):
     """1. ``ensure`` never changes a key that is there. 2. Opening raises the fence; every older claim is dead.
     3. Opening, sealing and closing need the ``window_seq`` that was read. 4. A seal is all or nothing.
-    5. ``outcome`` waits for what is in doubt. 6. Times are UTC to the microsecond. 7. Error texts are stored
-    as given, cut at 4000 characters. 8. A row that cannot be trusted is returned with ``problem``, not raised.
+    5. ``outcome`` and ``standing`` wait for what is in doubt. 6. Times are UTC to the microsecond. 7. Error texts
+    are stored as given, cut at 4000 characters. 8. A row that cannot be trusted is returned with ``problem``, not
+    raised.
     """
 
     @property
@@ -299,6 +300,12 @@ class State(Protocol):
 
     def outcome(self, claim: Claim) -> bool:
         """Whether the commit of this claim's window happened, asked of the database (PROTOCOL 2.8)."""
+        ...
+
+    def standing(self, claim: Claim) -> Claim | None:
+        """What the holder of ``claim`` may still seal, asked of the database: its window after the last seal or
+        checkpoint. It waits for what is in doubt; None if the key was closed, or opened by another.
+        """
         ...
 
     def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:

@@ -9,9 +9,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from attrs import define, evolve, field
@@ -29,7 +30,7 @@ from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_loo
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import Window
-from tenantcollect.worker import Heartbeat, Outcome, Turn, Worker, patiently
+from tenantcollect.worker import Heartbeat, Outcome, Place, Turn, patiently
 
 __all__ = ["Engine", "Pass"]
 
@@ -40,7 +41,9 @@ TURN_SECONDS = 10.0
 PAGE = 32
 """How many keys are decided about at once, beyond those that are known to be of no use."""
 PATIENCE_SECONDS = 1.0
-"""How long a window that was told to end is given to do so before its thread is left behind."""
+"""How long a window that was told to end is given to do so before it is ended without its help."""
+LANDING_SECONDS = 5.0
+"""How long an interrupted pass waits for its windows to be gone."""
 
 
 @define(kw_only=True)
@@ -50,8 +53,7 @@ class Engine:
     state: State
     locks: Locks
     survey: Survey
-    worker: Worker
-    executor: Executor
+    place: Place
     owner: str
     lease_ttl: timedelta
     grace: timedelta
@@ -61,7 +63,7 @@ class Engine:
     """The keys that were told to be stale, and have not caught up since."""
 
 
-@define(kw_only=True)
+@define(kw_only=True, eq=False)
 class Pass:
     """The state of one running pass. ``now`` is taken once; everything is planned with it."""
 
@@ -69,15 +71,17 @@ class Pass:
     selection: Selection
     now: datetime
     limits: Limits
-    stop: threading.Event
     heartbeat: Heartbeat
+    stop: threading.Event = field(factory=threading.Event)
+    thread: threading.Thread = field(factory=threading.current_thread)
     tally: Tally = field(factory=Tally)
     _capacity: Capacity = field()
-    _flying: dict["Future[Outcome]", Turn] = field(factory=dict)
+    _flying: dict[Turn, Future[Any] | None] = field(factory=dict)
+    """The turns that were claimed and have not ended; None = not started yet."""
     _settled: set[Key] = field(factory=set)
     _limited: set[tuple[str, str]] = field(factory=set)
     _crowded: bool = False
-    _down: StorageError | None = None
+    _down: str | None = None
     _stopped_at: float | None = None
 
     @_capacity.default
@@ -100,14 +104,29 @@ class Pass:
             if self.selection.matches(key) and (decision := decide(facts, key)).blocks:
                 self.tally.decided(decision)
 
-    def sweep(self) -> StorageError | None:
-        """Run windows until nothing is runnable; the error of a database that went away, if it did."""
-        while True:
-            moved = self._may_start() and self._start()
-            if self._flying:
-                self._await()
-            elif not moved:
-                return self._down
+    def runs_in(self, thread: threading.Thread) -> bool:
+        """Whether ``thread`` is the pass's own, or walks one of its turns."""
+        return thread is self.thread or any(turn.thread is thread for turn in tuple(self._flying))
+
+    def sweep(self) -> str | None:
+        """Run windows until nothing is runnable; what became of the database, if it went away."""
+        try:
+            while True:
+                moved = self._may_start() and self._start()
+                if self._flying:
+                    self._await()
+                elif not moved:
+                    return self._down
+        finally:
+            self._land()
+
+    def _land(self) -> None:
+        """An interrupted pass (Ctrl-C in a host's own program) leaves no window and no lease behind."""
+        for turn in self._flying:
+            turn.cancel(WindowCancelled("The pass was interrupted."))
+        began = time.monotonic()
+        while self._flying and time.monotonic() - began < LANDING_SECONDS:
+            self._await()
 
     def _may_start(self) -> bool:
         return not (self.stop.is_set() or self._down or self.limits.spent or not self._capacity.free)
@@ -117,7 +136,7 @@ class Pass:
         try:
             return patiently(self._round)
         except StorageError as error:
-            self._down = error
+            self._down = str(error)
             logger.error("the pass claims nothing more: %s", error)
             return False
 
@@ -152,8 +171,8 @@ class Pass:
         """The keys to decide about now, tenants in turn."""
         limit = PAGE + len(self._settled) + len(self._flying)
         due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
-        self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying.values()}
-        passed_over = self._settled | {turn.lease.key for turn in self._flying.values()}
+        self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying}
+        passed_over = self._settled | {turn.lease.key for turn in self._flying}
         return [entry.key for entry in due if not entry.busy and entry.key not in passed_over]
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
@@ -223,8 +242,11 @@ class Pass:
             spare = [leases[key] for key in unopened if key in leases]
             if spare:
                 patiently(lambda: self.engine.locks.release(spare))
-        for key, claim in claims.items():
-            self._fly(leases[key], claim, plans[key][0])
+        turns = [self._turn(leases[key], claim, plans[key][0]) for key, claim in claims.items()]
+        self._flying |= dict.fromkeys(turns)
+        for turn in turns:
+            self.heartbeat.watch(turn)
+            self._flying[turn] = self.engine.place.start(turn)
         return len(plans)
 
     def _opening(self, lease: Lease, facts: Facts, decision: Decision) -> Opening:
@@ -241,7 +263,7 @@ class Pass:
             previous=lease.previous,
         )
 
-    def _fly(self, lease: Lease, claim: Claim, facts: Facts) -> None:
+    def _turn(self, lease: Lease, claim: Claim, facts: Facts) -> Turn:
         key = lease.key
         began = time.monotonic()
 
@@ -250,7 +272,7 @@ class Pass:
             limited = (key.tenant_id, key.data_source) in self._limited
             return not (out_of_turn or limited or self.stop.is_set() or self._down) and self.limits.take()
 
-        turn = Turn(
+        return Turn(
             lease=lease,
             claim=claim,
             state=evolve(facts.states[key], fence=claim.fence, window_seq=claim.window_seq),
@@ -263,8 +285,6 @@ class Pass:
             next_window=self._planner(facts, key),
             may_continue=may_continue,
         )
-        self.heartbeat.watch(turn)
-        self._flying[self.engine.executor.submit(self.engine.worker.walk, turn)] = turn
 
     def _planner(self, facts: Facts, key: Key) -> Callable[[KeyState], Window | None]:
         """What follows after a seal; the upstreams' coverage is read again when what was known is used up."""
@@ -283,23 +303,22 @@ class Pass:
 
     def _await(self) -> None:
         """Wait for a turn to end, or for the moment to look again; end what is overdue."""
-        done, _ = wait(self._flying, timeout=0.25, return_when=FIRST_COMPLETED)
-        for future in done:
-            self._ended(self._flying.pop(future), future.result())
-        for future, turn in list(self._flying.items()):
-            self._mind(future, turn)
+        wait([future for future in self._flying.values() if future], timeout=0.25, return_when=FIRST_COMPLETED)
+        for turn, future in list(self._flying.items()):
+            outcome = self.engine.place.ended(turn, future) if future and future.done() else self._mind(turn, future)
+            if outcome is not None:
+                del self._flying[turn]
+                self._ended(turn, outcome)
 
-    def _mind(self, future: "Future[Outcome]", turn: Turn) -> None:
+    def _mind(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
         """Tell an overdue window to end, and when it does not, end its turn without it."""
         if self._stopping_for() > self.engine.grace.total_seconds():
             turn.cancel(WindowCancelled("The pass was told to stop."))
-        if turn.overdue:
+        if turn.overdue and not self.engine.place.moved_on(turn):
             turn.cancel(WindowTimedOut())
-        if turn.cancelled and turn.unheard_for() > PATIENCE_SECONDS:
-            outcome = self.engine.worker.give_up(turn)
-            if outcome is not None:
-                del self._flying[future]
-                self._ended(turn, outcome)
+        if turn.cancelled and (future is None or turn.unheard_for() > PATIENCE_SECONDS):
+            return self.engine.place.give_up(turn, future)
+        return None
 
     def _stopping_for(self) -> float:
         """For how many seconds the pass has been told to stop."""
@@ -315,7 +334,6 @@ class Pass:
         self.tally.ended(outcome)
         if outcome.reason is Reason.RATE_LIMITED:
             self._limited.add((key.tenant_id, key.data_source))
-        if (outcome.reason and not outcome.again) or outcome.lost or outcome.storage_error:
+        if (outcome.reason and not outcome.again) or outcome.lost or outcome.down:
             self._settled.add(key)
-        if outcome.storage_error is not None:
-            self._down = outcome.storage_error
+        self._down = outcome.down or self._down

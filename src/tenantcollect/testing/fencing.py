@@ -12,7 +12,7 @@ from attrs import define
 from tenantcollect.errors import CoverageInvalid, LeaseLost, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.schedule import Hold
-from tenantcollect.state import Claim, Opening, Revision, Status, WindowTransaction
+from tenantcollect.state import Claim, Opening, Resume, Revision, Status, WindowTransaction
 from tenantcollect.testing.harness import Backend, Harness
 from tenantcollect.testing.lying import LyingLocks
 from tenantcollect.testing.steps import (
@@ -111,6 +111,26 @@ class FencingTests(Suite):
         assert sealed(harness.backend, new)
         assert not harness.backend.state.outcome(old)
         assert harness.backend.state.outcome(new)
+
+    def test_e05_what_a_holder_that_is_gone_still_held(self, harness: Harness) -> None:
+        """Whoever ends the turn of a dead process gets its claim as it was moved on by checkpoints and seals."""
+        made(harness.backend)
+        state = harness.backend.state
+        first = opened(harness.backend)
+        assert state.standing(first) == first
+        kept = state.transaction(first).checkpoint(Resume(window=first.window, value=1))
+        assert state.standing(first) == kept
+        following = state.transaction(kept).seal(seal_of(kept, next_window=window(1)))
+        assert state.standing(first) == following
+        state.close(state.standing(first) or first)
+        assert state.standing(first) is None
+
+    def test_e05_nothing_stands_after_a_takeover(self, harness: Harness) -> None:
+        """A key that somebody else has opened is nothing to end for the holder before."""
+        made(harness.backend)
+        old, new = opened(harness.backend), opened(harness.backend)
+        assert harness.backend.state.standing(old) is None
+        assert harness.backend.state.standing(new) == new
 
     @needs("sql", "concurrent_writers")
     def test_e05_resolve_while_the_old_one_still_writes(self, harness: Harness) -> None:

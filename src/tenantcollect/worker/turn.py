@@ -38,6 +38,7 @@ class Turn:
     next_window: NextWindow
     may_continue: Callable[[], bool]
     transaction: WindowTransaction | None = None
+    thread: threading.Thread | None = None
     progress: str | None = None
     warnings: list[str] = field(factory=list)
     beaten_at: float = field(factory=time.monotonic)

@@ -4,6 +4,7 @@ walk ──> error? ──> abandon, react (policy), close, hold ──> defer, 
 """
 
 import logging
+import threading
 from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
@@ -41,7 +42,8 @@ BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 class Outcome:
     """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits.
 
-    ``lost`` = another holder has the key. ``storage_error`` = the database, not the collector, was at fault.
+    ``lost`` = another holder has the key. ``down`` = the database, not the collector, was at fault, and how.
+    It travels between processes, so it holds no exception: one that cannot be unpickled breaks a whole pool.
     """
 
     key: Key
@@ -52,7 +54,7 @@ class Outcome:
     retry_at: datetime | None = None
     again: bool = False
     lost: bool = False
-    storage_error: StorageError | None = None
+    down: str | None = None
 
 
 @frozen
@@ -63,7 +65,7 @@ class Worker:
 
     def walk(self, turn: Turn) -> Outcome:
         """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing."""
-        walk = Walk(self.parts, turn)
+        turn.thread, walk = threading.current_thread(), Walk(self.parts, turn)
         try:
             walk.go()
         except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
@@ -74,8 +76,25 @@ class Worker:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
         if turn.ended:
             return None
-        logger.error("[%s] the window did not end within its timeout; its thread is left behind", turn.lease.key)
+        logger.error("[%s] the window did not end when it was told to; its thread is left behind", turn.lease.key)
         return self._end(turn, Masker(), turn.cancelled or WindowTimedOut())
+
+    def bury(self, turn: Turn, error: BaseException) -> Outcome:
+        """End the turn of a process that is gone. What it had sealed counts: the database is asked (PROTOCOL 2.8)."""
+        key = turn.lease.key
+        try:
+            turn.completed = int(self.parts.state.outcome(turn.claim))
+            standing = self.parts.state.standing(turn.claim)
+        except StorageError as storage_error:
+            turn.end()
+            return Outcome(key=key, down=str(storage_error), error=str(storage_error))
+        if standing is not None:
+            turn.claim = standing
+            return self._end(turn, Masker(), error)
+        turn.end()
+        outcome = Outcome(key=key, completed=turn.completed, lost=not turn.completed)
+        self._release(turn, outcome)
+        return outcome
 
     def _end(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         """The one way out of a turn: abandon, store, release, wake."""
@@ -89,7 +108,7 @@ class Worker:
         except LeaseLost:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
-            outcome = Outcome(key=key, storage_error=storage_error, error=str(storage_error))
+            outcome = Outcome(key=key, down=str(storage_error), error=str(storage_error))
         except Exception as unforeseen:
             logger.exception("[%s] the turn could not be ended", key)
             outcome = Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=type(unforeseen).__name__)
@@ -108,7 +127,7 @@ class Worker:
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
             self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False))
-            return Outcome(key=key, storage_error=error, error=text)
+            return Outcome(key=key, down=text, error=text)
         return self._react(turn, masker, error)
 
     def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
@@ -169,7 +188,7 @@ class Worker:
         """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
         key = turn.lease.key
         try:
-            if not outcome.lost and outcome.storage_error is None:
+            if not outcome.lost and outcome.down is None:
                 parked = outcome.failed and outcome.retry_at is None
                 due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
                 patiently(lambda: self.parts.state.schedule.defer(key, due_at, waiting=parked))

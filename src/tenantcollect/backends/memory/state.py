@@ -117,6 +117,11 @@ class MemoryState:
                 for past in reversed(self._store.history)
             )
 
+    def standing(self, claim: Claim) -> Claim | None:
+        with self._store.lock:
+            row = self._store.rows.get(claim.key)
+            return row.opened if row and (row.state.fence, row.holder) == (claim.fence, claim.token) else None
+
     def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
         with self._store.lock:
             known = {key: row for key in sorted(revisions) if (row := self._store.rows.get(key))}

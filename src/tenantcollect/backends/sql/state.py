@@ -5,10 +5,12 @@ Order of locks: lease, state, guard, history; rows in the order of keys.
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from attrs import evolve
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -39,7 +41,7 @@ from tenantcollect.errors import LeaseLost, OutcomeUnknown, Overloaded, StorageE
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Holds, Schedule
 from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Revision, Status
-from tenantcollect.windows import utc
+from tenantcollect.windows import Window, utc
 
 __all__ = ["SqlState"]
 
@@ -190,15 +192,35 @@ class SqlState:
 
     def outcome(self, claim: Claim) -> bool:
         """P7, two statements: locking the state row waits for what is in doubt; only then history is asked."""
-        run, history = self._database.tables.run, self._database.tables.history
+        history = self._database.tables.history
         committed = select(history.c.window_id).where(
             history.c.window_id == claim.window_id, history.c.status == Status.COMPLETED.value
         )
+        with self._undoubted(claim) as (connection, _):
+            return connection.scalar(committed) is not None
+
+    def standing(self, claim: Claim) -> Claim | None:
+        with self._undoubted(claim) as (_, row):
+            if row is None or (row.fence, row.holder, bool(row.open_window_id)) != (claim.fence, claim.token, True):
+                return None
+            return evolve(
+                claim,
+                window_seq=row.window_seq,
+                window_id=row.open_window_id,
+                window=Window(row.open_start, row.open_end),
+                attempt=row.open_attempt,
+                started_at=row.opened_at,
+            )
+
+    @contextmanager
+    def _undoubted(self, claim: Claim) -> Iterator[tuple[Connection, Row[Any] | None]]:
+        """The state row, locked: whatever was being committed to it has happened, or never will."""
+        run = self._database.tables.run
+        row = select(run).where(_is_key(run, claim.key)).with_for_update()
         try:
             with self._database.writing(patient=True) as connection:
                 self._database.dialect.hurry(connection, WAIT_FOR_DOUBT)
-                connection.execute(select(run.c.id).where(_is_key(run, claim.key)).with_for_update()).all()
-                return connection.scalar(committed) is not None
+                yield connection, connection.execute(row).one_or_none()
         except Overloaded as error:
             raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
 

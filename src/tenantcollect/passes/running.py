@@ -1,0 +1,80 @@
+"""The passes of one orchestrator: begun, told to stop, waited for."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from attrs import define, field
+
+from tenantcollect.events import PassFinished, PassStarted
+from tenantcollect.keys import Selection
+from tenantcollect.passes.limits import Limits
+from tenantcollect.passes.sweep import Engine, Pass
+from tenantcollect.reports import PassReport
+from tenantcollect.worker import Heartbeat
+
+__all__ = ["Passes"]
+
+ENDING_SECONDS = 10.0
+"""How long the end of a pass is awaited beyond the grace, for windows that are ended without their help."""
+
+
+@define(kw_only=True)
+class Passes:
+    """Every pass that runs now. ``edition`` changes when the catalog or the installed collectors do."""
+
+    engine: Engine
+    clock: Callable[[], datetime]
+    edition: Callable[[], object]
+    _running: set[Pass] = field(factory=set)
+    _quiet: threading.Condition = field(factory=threading.Condition)
+    _synced: object = None
+
+    def run(self, selection: Selection, limits: Limits) -> PassReport:
+        """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
+        now = self.clock()
+        self.engine.emit(PassStarted(at=now))
+        with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.lease_ttl) as heartbeat:
+            this = Pass(engine=self.engine, selection=selection, now=now, limits=limits, heartbeat=heartbeat)
+            with self._counted(this):
+                self._sync(this)
+                down = this.sweep()
+        completed_at = max(self.clock(), now)
+        report = this.tally.report(now, completed_at, down)
+        windows = report.windows
+        self.engine.emit(PassFinished(at=completed_at, completed=windows.completed, failed=windows.failed))
+        return report
+
+    def stop(self) -> None:
+        """Claim nothing more; passes end after their open windows, or after the grace. From any thread."""
+        for this in tuple(self._running):
+            this.stop.set()
+
+    def end(self) -> None:
+        """Stop, and wait until no pass runs but one that this very thread belongs to (a subscriber may ask)."""
+        self.stop()
+        me = threading.current_thread()
+        with self._quiet:
+            self._quiet.wait_for(
+                lambda: all(this.runs_in(me) for this in self._running),
+                timeout=self.engine.grace.total_seconds() + ENDING_SECONDS,
+            )
+
+    @contextmanager
+    def _counted(self, this: Pass) -> Iterator[None]:
+        with self._quiet:
+            self._running.add(this)
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._running.discard(this)
+                self._quiet.notify_all()
+
+    def _sync(self, this: Pass) -> None:
+        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more."""
+        seen = (self.edition(), this.selection.tenant_ids)
+        if seen != self._synced:
+            this.sync()
+            self._synced = seen

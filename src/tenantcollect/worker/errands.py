@@ -1,0 +1,218 @@
+"""Windows that run in other processes: what travels there, what comes back, and who waits here (floor: engine).
+
+    turn ──> Errand ──> executor ──> child: the same worker walks one window ──> Report ──> outcome, events, log lines
+                 the child dies, or is killed ──> the database is asked what it had sealed ──> outcome
+
+What travels is small, picklable and holds no secret: the child reads the env itself. The heartbeat stays here, so
+that a collector cannot starve it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import evolve, frozen
+
+from tenantcollect.collectors import Collector
+from tenantcollect.errors import ChildDied, StorageError, WindowTimedOut
+from tenantcollect.events import Event
+from tenantcollect.keys import Key
+from tenantcollect.locks import Lease
+from tenantcollect.secrets import Masker
+from tenantcollect.state import Claim, State
+from tenantcollect.windows import Window
+from tenantcollect.worker.turn import Turn
+from tenantcollect.worker.worker import Outcome, Worker
+
+__all__ = ["Children", "Errand", "Report", "run_errand"]
+
+logger = logging.getLogger("tenantcollect.worker")
+
+START = timedelta(seconds=10)
+"""How long a child may need to begin, on top of a window's timeout; it times the window itself exactly."""
+KILLED_BY_NOW_SECONDS = 10.0
+LOOK_EVERY_SECONDS = 0.25
+MOST_LINES = 1000
+
+
+@frozen(kw_only=True)
+class Errand:
+    """One window to be run elsewhere, under a claim that was opened here."""
+
+    lease: Lease
+    claim: Claim
+    revision: str
+    planned_at: datetime
+    timeout: timedelta
+    dependents: tuple[Key, ...]
+    descendants: tuple[Key, ...]
+    log_level: int
+
+
+@frozen(kw_only=True)
+class Line:
+    """A log line of a child, masked."""
+
+    logger: str
+    level: int
+    text: str
+
+
+@frozen(kw_only=True)
+class Report:
+    """What a child sends back: how the turn ended, and what is to be told of it here."""
+
+    outcome: Outcome
+    events: tuple[Event, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+@frozen(kw_only=True)
+class Children:
+    """The place of windows that run in other processes. ``perform`` is picklable and runs an errand there."""
+
+    worker: Worker
+    executor: Executor
+    perform: Callable[[Errand], Report]
+
+    def start(self, turn: Turn) -> Future[Any]:
+        """See :meth:`~tenantcollect.worker.places.Place.start`. One window per errand: the pass plans the next."""
+        timeout = self.worker.parts.window_timeout or turn.collector.options.window_timeout
+        errand = Errand(
+            lease=turn.lease,
+            claim=turn.claim,
+            revision=turn.revision,
+            planned_at=turn.planned_at,
+            timeout=timeout,
+            dependents=tuple(turn.dependents),
+            descendants=tuple(turn.descendants),
+            log_level=logging.getLogger("tenantcollect").getEffectiveLevel(),
+        )
+        turn.begin_window(turn.claim, timeout + START)
+        return self.executor.submit(self.perform, errand)
+
+    def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
+        """See :meth:`~tenantcollect.worker.places.Place.ended`."""
+        try:
+            report: Report = future.result()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the death of one child
+            died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({type(error).__name__})")
+            return self.worker.bury(turn, turn.cancelled or died)
+        turn.end()
+        for line in report.lines:
+            logging.getLogger(line.logger).log(line.level, "%s", line.text)
+        for event in report.events:
+            self.worker.parts.emit(event)
+        return report.outcome
+
+    def moved_on(self, turn: Turn) -> bool:
+        """See :meth:`~tenantcollect.worker.places.Place.moved_on`; the database knows of a child's checkpoints."""
+        try:
+            standing = self.worker.parts.state.standing(turn.claim)
+        except StorageError:
+            return False
+        if standing is None or standing.window_seq == turn.claim.window_seq:
+            return False
+        turn.begin_window(standing, turn.timeout)
+        return True
+
+    def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
+        """See :meth:`~tenantcollect.worker.places.Place.give_up`: the child is killed, where the executor can."""
+        if future is not None and future.cancel() and turn.unheard_for() < KILLED_BY_NOW_SECONDS:
+            return None
+        return self.worker.bury(turn, turn.cancelled or WindowTimedOut())
+
+
+def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
+    """Walk the one window of ``errand`` here, in a child. Raises only what ends the process."""
+    events: list[Event] = []
+    parts = evolve(worker.parts, emit=events.append, window_timeout=errand.timeout)
+    with _Lines.collected(errand.log_level) as lines:
+        turn = _turn(errand, parts.state, collector)
+        if turn is None:
+            return Report(outcome=Outcome(key=errand.claim.key, lost=True))
+        with _watched(turn, parts.state):
+            outcome = evolve(worker, parts=parts).walk(turn)
+    return Report(outcome=outcome, events=tuple(events), lines=tuple(lines))
+
+
+def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
+    """The turn as a child walks it: one window, and no heartbeat; None if somebody has taken the key over."""
+    found = next(iter(state.load([errand.claim.key])), None)
+    if found is None or found.fence != errand.claim.fence:
+        return None
+    return Turn(
+        lease=errand.lease,
+        claim=errand.claim,
+        state=found,
+        collector=collector,
+        revision=errand.revision,
+        planned_at=errand.planned_at,
+        ttl=errand.timeout + START,  # nobody beats here; the parent ends a child whose lease is lost
+        dependents=errand.dependents,
+        descendants=errand.descendants,
+        next_window=_none,
+        may_continue=bool,
+    )
+
+
+def _none(_: object) -> Window | None:
+    return None
+
+
+@contextmanager
+def _watched(turn: Turn, state: State) -> Iterator[None]:
+    """Beside the window: cancel it when it is overdue, and store its progress."""
+    over = threading.Event()
+
+    def watch() -> None:
+        told = None
+        while not over.wait(LOOK_EVERY_SECONDS):
+            if turn.overdue:
+                turn.cancel(WindowTimedOut())
+            if turn.progress and turn.progress != told:
+                told = turn.progress
+                try:
+                    state.schedule.report({turn.lease.key: told})
+                except StorageError as error:
+                    logger.info("progress could not be stored: %s", error)
+
+    watcher = threading.Thread(target=watch, name="tenantcollect-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join(timeout=KILLED_BY_NOW_SECONDS)
+
+
+class _Lines(logging.Handler):
+    """Keeps what the library and its collectors log, for the parent to say in its own way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Line] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, masked; beyond a thousand they are dropped."""
+        if len(self.kept) < MOST_LINES:
+            text = Masker().storable(self.format(record))
+            self.kept.append(Line(logger=record.name, level=record.levelno, text=text))
+
+    @classmethod
+    @contextmanager
+    def collected(cls, level: int) -> Iterator[list[Line]]:
+        """What is logged inside, at ``level`` and above."""
+        ours, handler = logging.getLogger("tenantcollect"), cls()
+        before = ours.level
+        ours.addHandler(handler)
+        ours.setLevel(level)
+        try:
+            yield handler.kept
+        finally:
+            ours.setLevel(before)
+            ours.removeHandler(handler)

@@ -1,0 +1,80 @@
+"""G10 and PROTOCOL 4: however a pass ends, no thread and no lease of it is left behind."""
+
+import signal
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from tenantcollect.keys import Key
+from tests.engine.conftest import collector
+
+KEY = Key("acme", "hub", "item")
+
+
+def left_behind() -> set[str]:
+    """The names of our own threads that do not end."""
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("tenantcollect")]
+    for thread in ours:
+        thread.join(timeout=5)
+    return {thread.name for thread in ours if thread.is_alive()}
+
+
+def until_cancelled(begun: threading.Event):
+    """A ``run`` that ends only when it is told to."""
+
+    def run(context):
+        begun.set()
+        while True:
+            context.raise_if_cancelled()
+            time.sleep(0.01)
+
+    return collector(run)
+
+
+def test_an_interrupt_in_a_host_s_own_program_leaves_nothing_behind(make, backend):
+    """Ctrl-C during ``run()`` reaches the caller, after the open windows were ended and their leases given back."""
+    main = threading.main_thread().ident
+
+    def run(context):
+        signal.pthread_kill(main, signal.SIGINT)
+        while True:
+            context.raise_if_cancelled()
+            time.sleep(0.01)
+
+    orchestrator = make({"hub.item": collector(run)})
+    orchestrator.configure("acme", "hub", {})
+    with pytest.raises(KeyboardInterrupt):
+        orchestrator.run()
+    assert backend.locks.holders([KEY]) == {}
+    [state] = backend.state.load([KEY])
+    assert state.open_window is None
+    assert state.failures == 0
+    assert left_behind() == set()
+
+
+def test_close_waits_for_the_pass_that_runs(make, backend):
+    """``close()`` returns when nothing runs any more: what it lets go of cannot be used again by a pass."""
+    begun = threading.Event()
+    orchestrator = make({"hub.item": until_cancelled(begun)}, grace=timedelta(seconds=0.1))
+    orchestrator.configure("acme", "hub", {})
+    reports = []
+    running = threading.Thread(target=lambda: reports.append(orchestrator.run()))
+    running.start()
+    assert begun.wait(10)
+    orchestrator.close()
+    assert backend.locks.holders([KEY]) == {}
+    assert left_behind() == set()
+    running.join(10)
+    assert [key.reason for key in reports[0].keys] == ["runnable"]
+
+
+def test_close_inside_a_pass_does_not_wait_for_itself(make):
+    """A subscriber may close the orchestrator it is told by."""
+    orchestrator = make({"hub.item": collector(lambda: None)})
+    orchestrator.configure("acme", "hub", {})
+    orchestrator.subscribe(lambda _: orchestrator.close())
+    began = time.monotonic()
+    orchestrator.run()
+    assert time.monotonic() - began < 10
