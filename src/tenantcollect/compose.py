@@ -1,21 +1,67 @@
-"""The defaults: from an engine or a URL to an orchestrator (floor: compose)."""
+"""The defaults: from an engine or a URL to an orchestrator, here or in a child (floor: compose)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
+from attrs import field, frozen
+
+from tenantcollect.apps import from_app
 from tenantcollect.catalog import Catalog
 from tenantcollect.configuring import ResolveEnv
+from tenantcollect.errors import ConfigurationError
 from tenantcollect.locks import DEFAULT_TTL, Locks
 from tenantcollect.orchestrator import Orchestrator
 from tenantcollect.policy import FIRST_DELAY
+from tenantcollect.secrets import Masker
 from tenantcollect.state import State
+from tenantcollect.worker import Errand, Report, error_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-__all__ = ["connect"]
+__all__ = ["Recipe", "connect"]
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """How a child builds the same orchestrator, and runs a window with it; a small picklable value.
+
+    Either ``app`` (``module:attribute``), or a URL with what else is plain; a URL travels over the pipe only.
+    """
+
+    app: str | None = None
+    url: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    retry_delay: timedelta = FIRST_DELAY
+
+    def __call__(self, errand: Errand) -> Report:
+        """Run the window of ``errand`` here. What cannot be built is told, not raised: errors do not travel."""
+        try:
+            orchestrator = _built(self)
+        except BaseException as error:  # noqa: BLE001 - the host's module may even exit
+            return Report(outcome=None, error=Masker().storable(error_text(error)))
+        return orchestrator.perform(errand)
+
+    def prepare(self) -> None:
+        """Build the orchestrator before the first window needs it."""
+        with suppress(BaseException):  # the call above says what was wrong
+            _built(self)
+
+    def build(self) -> Orchestrator:
+        """The orchestrator. Raises :class:`ConfigurationError`."""
+        if self.app is not None or self.url is None:
+            return from_app(self.app or "")
+        return connect(self.url, schema=self.schema, create=False, retry_delay=self.retry_delay)
+
+
+@cache
+def _built(recipe: Recipe) -> Orchestrator:
+    """A child builds once, and serves many windows."""
+    return recipe.build()
 
 
 def connect(
@@ -29,6 +75,7 @@ def connect(
     locks: Locks | None = None,
     state: State | None = None,
     executor: Executor | None = None,
+    app: str | None = None,
     concurrency: int = 4,
     lease_ttl: timedelta = DEFAULT_TTL,
     retry_delay: timedelta = FIRST_DELAY,
@@ -42,10 +89,22 @@ def connect(
     A host's engine is used and never disposed or configured; from a URL we make an engine of our own, which
     ``close()`` disposes. ``schema`` is the PostgreSQL schema of our tables (default: the connection's own).
     ``create`` False refuses a SQLite file that is not there. All other parts are objects that replace a default.
+
+    With an ``executor`` of other processes, ``app`` (``module:attribute``) names this orchestrator, or a callable
+    that returns it, for the children to build theirs; it may be left out where a URL is all that was given.
     Nothing connects before the first call. Raises :class:`ConfigurationError` for what can never work.
     """
     from tenantcollect.backends.sql import SqlBackend
 
+    elsewhere = executor is not None and (app is not None or _elsewhere(executor))
+    objects = (collectors, tuple(extensions) or None, clock, resolve_env, catalog, locks, state)
+    if elsewhere and app is None and not (isinstance(engine_or_url, str) and objects.count(None) == len(objects)):
+        raise ConfigurationError(
+            "windows that run in other processes cannot be given objects (an engine, collectors, a clock, a catalog); "
+            'say how a child builds this orchestrator: connect(..., app="myapp.sync:orchestrator")'
+        )
+    url = engine_or_url if isinstance(engine_or_url, str) else None
+    recipe = Recipe(app=app, url=None if app else url, schema=schema, retry_delay=retry_delay)
     backend = SqlBackend(engine_or_url, schema=schema, create=create)
     return Orchestrator(
         state=state or backend.state,
@@ -56,6 +115,7 @@ def connect(
         clock=clock,
         resolve_env=resolve_env,
         executor=executor,
+        perform=recipe if elsewhere else None,
         concurrency=concurrency,
         lease_ttl=lease_ttl,
         retry_delay=retry_delay,
@@ -64,3 +124,8 @@ def connect(
         schema=backend.schema,
         on_close=backend.close,
     )
+
+
+def _elsewhere(executor: Executor) -> bool:
+    """Whether objects of this process reach the calls of ``executor``."""
+    return isinstance(executor, ProcessPoolExecutor) or getattr(executor, "elsewhere", False)

@@ -32,13 +32,6 @@ def moment(text: str) -> datetime:
     raise typer.BadParameter(f"{ascii(text)[:40]} has no time zone; {example}")
 
 
-def thread_executor(text: str) -> str:
-    """The one executor there is on the command line."""
-    if text != "threads":
-        raise typer.BadParameter(f"{ascii(text)[:40]} is not an executor; there is: threads")
-    return text
-
-
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
@@ -77,7 +70,11 @@ ExitZero = Annotated[
 Concurrency = Annotated[int | None, _number("--concurrency", "Windows at once.")]
 Executor = Annotated[
     str | None,
-    typer.Option(parser=thread_executor, metavar="NAME", envvar=_variable("--executor"), help="Only: threads."),
+    typer.Option(
+        metavar="NAME",
+        envvar=_variable("--executor"),
+        help="Where windows run: threads, processes (can be killed), or an installed extension.",
+    ),
 ]
 LeaseTtl = Annotated[float | None, _seconds("--lease-ttl", "How long a claim outlives its process.")]
 RetryDelay = Annotated[float | None, _seconds("--retry-delay", "The first back-off after a failure.")]

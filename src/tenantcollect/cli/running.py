@@ -40,7 +40,7 @@ def run(
     max_duration: MaxDuration = None,
     exit_zero: ExitZero = False,
     concurrency: Concurrency = None,
-    executor: Executor = None,  # noqa: ARG001 - its parser accepts only what is the default anyway
+    executor: Executor = None,
     lease_ttl: LeaseTtl = None,
     retry_delay: RetryDelay = None,
     window_timeout: WindowTimeout = None,
@@ -55,6 +55,7 @@ def run(
     _refuse_with_app(context)
     engine = Engine(
         concurrency=concurrency,
+        executor=executor,
         lease_ttl=lease_ttl,
         retry_delay=retry_delay,
         window_timeout=window_timeout,

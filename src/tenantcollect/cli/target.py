@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
 
 DEFAULT_URL = "sqlite:///tenantcollect.db"
+THREADS = "threads"
 URL_VARIABLE = "TENANTCOLLECT_DATABASE_URL"
 # `user:password@` behind the scheme, or a password among the options of the URL.
 PASSWORD = re.compile(r"://[^/:@]*:[^@]+@|[?&][^=&]*(password|passwd|secret)[^=&]*=", re.IGNORECASE)
@@ -24,6 +25,7 @@ class Engine:
     """How the orchestrator runs windows; None = the library's own default. Times are in seconds."""
 
     concurrency: int | None = None
+    executor: str | None = None
     lease_ttl: float | None = None
     retry_delay: float | None = None
     window_timeout: float | None = None
@@ -108,7 +110,7 @@ class Target:
 
         Raises :class:`SchemaNotCurrent` for a SQLite file that is not there, unless ``create``.
         """
-        from tenantcollect.cli.loading import from_app
+        from tenantcollect.apps import from_app
         from tenantcollect.cli.logs import logs_to_stderr
         from tenantcollect.errors import SchemaNotCurrent
 
@@ -117,14 +119,22 @@ class Target:
                 f"there is no database {self.database_file()}; set {URL_VARIABLE} or --database-url, "
                 "or make it: tenantcollect db upgrade"
             )
-        with from_app(self.app) if self.app else self._connected(create, engine or Engine()) as orchestrator:
+        connected = from_app(self.app) if self.app else self._connected(create, engine or Engine())
+        with connected as orchestrator:
             logs_to_stderr()
             yield orchestrator
 
-    def _connected(self, create: bool, engine: Engine) -> "Orchestrator":
+    @contextmanager
+    def _connected(self, create: bool, engine: Engine) -> Iterator["Orchestrator"]:
         from tenantcollect.compose import connect
+        from tenantcollect.registry import installed_executor
 
-        return connect(self.url, create=create, **engine.arguments())
+        threads = engine.executor in (None, THREADS)
+        with (
+            nullcontext() if threads else installed_executor(engine.executor or "") as executor,
+            connect(self.url, create=create, executor=executor, **engine.arguments()) as orchestrator,
+        ):
+            yield orchestrator
 
 
 def target_of(context: Context) -> Target:

@@ -17,13 +17,14 @@ from uuid import uuid4
 
 from attrs import define, evolve, field
 
-from tenantcollect.errors import StorageError, WindowCancelled, WindowTimedOut
+from tenantcollect.errors import StorageError, WindowCancelled
 from tenantcollect.events import Event, KeyStale
 from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease, Locks
 from tenantcollect.passes.capacity import Capacity
 from tenantcollect.passes.limits import Limits
+from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
 from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
@@ -40,8 +41,6 @@ TURN_SECONDS = 10.0
 """How long a key may keep its slot, window after window, while others wait for one."""
 PAGE = 32
 """How many keys are decided about at once, beyond those that are known to be of no use."""
-PATIENCE_SECONDS = 1.0
-"""How long a window that was told to end is given to do so before it is ended without its help."""
 LANDING_SECONDS = 5.0
 """How long an interrupted pass waits for its windows to be gone."""
 
@@ -83,6 +82,11 @@ class Pass:
     _crowded: bool = False
     _down: str | None = None
     _stopped_at: float | None = None
+    _minder: Minder = field()
+
+    @_minder.default
+    def _watch(self) -> Minder:
+        return Minder(place=self.engine.place, flying=self._flying, may_wait=self._may_wait)
 
     @_capacity.default
     def _slots(self) -> Capacity:
@@ -119,6 +123,7 @@ class Pass:
                     return self._down
         finally:
             self._land()
+            self._minder.end()
 
     def _land(self) -> None:
         """An interrupted pass (Ctrl-C in a host's own program) leaves no window and no lease behind."""
@@ -246,6 +251,7 @@ class Pass:
         self._flying |= dict.fromkeys(turns)
         for turn in turns:
             self.heartbeat.watch(turn)
+            self._minder.begin()
             self._flying[turn] = self.engine.place.start(turn)
         return len(plans)
 
@@ -302,30 +308,27 @@ class Pass:
         return following
 
     def _await(self) -> None:
-        """Wait for a turn to end, or for the moment to look again; end what is overdue."""
-        wait([future for future in self._flying.values() if future], timeout=0.25, return_when=FIRST_COMPLETED)
-        for turn, future in list(self._flying.items()):
-            outcome = self.engine.place.ended(turn, future) if future and future.done() else self._mind(turn, future)
-            if outcome is not None:
-                del self._flying[turn]
-                self._ended(turn, outcome)
+        """Take in the turns that have ended; if there is none, wait a moment for one."""
+        if not sum(self._taken_in(turn, future) for turn, future in list(self._flying.items())):
+            pending = [future for future in self._flying.values() if future and not future.done()]
+            if not wait(pending, timeout=0.25, return_when=FIRST_COMPLETED).done:
+                time.sleep(0 if pending else 0.05)
 
-    def _mind(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
-        """Tell an overdue window to end, and when it does not, end its turn without it."""
-        if self._stopping_for() > self.engine.grace.total_seconds():
-            turn.cancel(WindowCancelled("The pass was told to stop."))
-        if turn.overdue and not self.engine.place.moved_on(turn):
-            turn.cancel(WindowTimedOut())
-        if turn.cancelled and (future is None or turn.unheard_for() > PATIENCE_SECONDS):
-            return self.engine.place.give_up(turn, future)
-        return None
+    def _taken_in(self, turn: Turn, future: Future[Any] | None) -> bool:
+        outcome = self._minder.given_up.pop(turn, None)
+        if outcome is None and future is not None and future.done() and not turn.given_up:
+            outcome = self.engine.place.ended(turn, future)
+        if outcome is not None:
+            del self._flying[turn]
+            self._ended(turn, outcome)
+        return outcome is not None
 
-    def _stopping_for(self) -> float:
-        """For how many seconds the pass has been told to stop."""
+    def _may_wait(self) -> bool:
+        """Whether windows may go on: a pass that is told to stop waits for them as long as its grace."""
         if not self.stop.is_set():
-            return -1.0
+            return True
         self._stopped_at = self._stopped_at or time.monotonic()
-        return time.monotonic() - self._stopped_at
+        return time.monotonic() - self._stopped_at <= self.engine.grace.total_seconds()
 
     def _ended(self, turn: Turn, outcome: Outcome) -> None:
         key = turn.lease.key

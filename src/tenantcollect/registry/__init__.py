@@ -2,10 +2,12 @@
 
 With ``hookspecs`` all that knows pluggy. Inside, upward: ``driving`` awaits, ``signatures`` reads a plugin's
 hooks, ``plugins`` calls them through pluggy, ``results`` checks what they return; ``discovery`` finds entry
-points, ``loading`` imports what they name, ``assembly`` makes collectors of it, ``registry`` answers for all.
+points, ``loading`` imports what they name, ``executors`` finds those that run windows, ``assembly`` makes
+collectors of it, ``registry`` answers for all.
 """
 
 from tenantcollect.registry.discovery import Problem
+from tenantcollect.registry.executors import installed_executor
 from tenantcollect.registry.registry import Registry
 
-__all__ = ["Problem", "Registry"]
+__all__ = ["Problem", "Registry", "installed_executor"]

@@ -12,6 +12,7 @@ from tenantcollect.errors import PluginError
 from tenantcollect.graph import Graph, Node
 from tenantcollect.registry.assembly import Loaded, assembled
 from tenantcollect.registry.discovery import EntryPoints, Problem, discover
+from tenantcollect.registry.executors import is_executor
 from tenantcollect.registry.loading import Parts, guarded, instance
 from tenantcollect.registry.plugins import Hooks, Plugins
 from tenantcollect.registry.signatures import did_you_mean, wrappers
@@ -183,7 +184,8 @@ class Registry:
                 name = f"extension:{entry.name}"
                 try:
                     loaded = guarded(f"{entry.value} cannot be imported", entry.load)
-                    installed[f"{name} ({entry.origin}, {entry.value})"] = _extension(loaded)
+                    if not is_executor(loaded):
+                        installed[f"{name} ({entry.origin}, {entry.value})"] = _extension(loaded)
                 except PluginError as error:
                     self._extension_problems[name] = entry.problem(f"the extension is left out: {error}")
             # Registered last, so called first: what the host gave in code stands around all else.

@@ -32,8 +32,10 @@ __all__ = ["Children", "Errand", "Report", "run_errand"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
-START = timedelta(seconds=10)
-"""How long a child may need to begin, on top of a window's timeout; it times the window itself exactly."""
+LATE = timedelta(seconds=1)
+"""How much longer than its timeout a window may take before it is ended from here: a child ends it by itself."""
+BEGIN_WITHIN = timedelta(minutes=5)
+"""How long a window may wait for its child to begin."""
 KILLED_BY_NOW_SECONDS = 10.0
 LOOK_EVERY_SECONDS = 0.25
 MOST_LINES = 1000
@@ -64,9 +66,13 @@ class Line:
 
 @frozen(kw_only=True)
 class Report:
-    """What a child sends back: how the turn ended, and what is to be told of it here."""
+    """What a child sends back: how the turn ended, and what is to be told of it here.
 
-    outcome: Outcome
+    ``outcome`` None = it could not begin, or lost its database, and ``error`` says why.
+    """
+
+    outcome: Outcome | None
+    error: str | None = None
     events: tuple[Event, ...] = ()
     lines: tuple[Line, ...] = ()
 
@@ -92,7 +98,7 @@ class Children:
             descendants=tuple(turn.descendants),
             log_level=logging.getLogger("tenantcollect").getEffectiveLevel(),
         )
-        turn.begin_window(turn.claim, timeout + START)
+        turn.begin_window(turn.claim, timeout + LATE)
         return self.executor.submit(self.perform, errand)
 
     def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
@@ -102,6 +108,8 @@ class Children:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the death of one child
             died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({type(error).__name__})")
             return self.worker.bury(turn, turn.cancelled or died)
+        if report.outcome is None:
+            return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {report.error}"))
         turn.end()
         for line in report.lines:
             logging.getLogger(line.logger).log(line.level, "%s", line.text)
@@ -109,22 +117,30 @@ class Children:
             self.worker.parts.emit(event)
         return report.outcome
 
-    def moved_on(self, turn: Turn) -> bool:
+    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:
         """See :meth:`~tenantcollect.worker.places.Place.moved_on`; the database knows of a child's checkpoints."""
+        if (future is None or not future.running()) and turn.age < BEGIN_WITHIN:
+            turn.extend()
+            return True
         try:
-            standing = self.worker.parts.state.standing(turn.claim)
+            state = next(iter(self.worker.parts.state.load([turn.lease.key])), turn.state)
         except StorageError:
             return False
-        if standing is None or standing.window_seq == turn.claim.window_seq:
+        moved = (state.fence, state.open_window is None) == (turn.claim.fence, False)
+        if not moved or state.window_seq == turn.state.window_seq:
             return False
-        turn.begin_window(standing, turn.timeout)
+        turn.state = evolve(turn.state, window_seq=state.window_seq)
+        turn.extend()
         return True
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
         """See :meth:`~tenantcollect.worker.places.Place.give_up`: the child is killed, where the executor can."""
-        if future is not None and future.cancel() and turn.unheard_for() < KILLED_BY_NOW_SECONDS:
-            return None
-        return self.worker.bury(turn, turn.cancelled or WindowTimedOut())
+        if future is not None:
+            dying = future.cancel() and turn.unheard_for() < KILLED_BY_NOW_SECONDS
+            if dying or future.done():
+                return None
+        turn.given_up = turn.end()
+        return self.worker.bury(turn, turn.cancelled or WindowTimedOut()) if turn.given_up else None
 
 
 def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
@@ -135,8 +151,11 @@ def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
         turn = _turn(errand, parts.state, collector)
         if turn is None:
             return Report(outcome=Outcome(key=errand.claim.key, lost=True))
-        with _watched(turn, parts.state):
-            outcome = evolve(worker, parts=parts).walk(turn)
+        try:
+            with _watched(turn, parts.state):
+                outcome = evolve(worker, parts=parts).walk(turn, in_child=True)
+        except StorageError as error:
+            return Report(outcome=None, error=f"its database: {error}")
     return Report(outcome=outcome, events=tuple(events), lines=tuple(lines))
 
 
@@ -152,7 +171,7 @@ def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
         collector=collector,
         revision=errand.revision,
         planned_at=errand.planned_at,
-        ttl=errand.timeout + START,  # nobody beats here; the parent ends a child whose lease is lost
+        ttl=errand.timeout + LATE,  # nobody beats here; the parent ends a child whose lease is lost
         dependents=errand.dependents,
         descendants=errand.descendants,
         next_window=_none,

@@ -22,8 +22,8 @@ class Place(Protocol):
         """How the walk ended whose ``future`` is done. Raises nothing."""
         ...
 
-    def moved_on(self, turn: Turn) -> bool:
-        """Whether an overdue turn has more time after all, because something of its window became durable."""
+    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:
+        """Whether an overdue turn has more time after all: it has just begun, or something of it became durable."""
         ...
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
@@ -47,7 +47,7 @@ class Threads:
         outcome: Outcome = future.result()
         return outcome
 
-    def moved_on(self, turn: Turn) -> bool:  # noqa: ARG002 - it extends its own turn
+    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:  # noqa: ARG002 - it extends its own turn
         """See :meth:`Place.moved_on`."""
         return False
 

@@ -46,6 +46,8 @@ class Turn:
     deadline: float | None = None
     woken_at: float = 0.0
     completed: int = 0
+    given_up: bool = False
+    _made_at: float = field(factory=time.monotonic)
     _cancelled: WindowCancelled | LeaseLost | None = None
     _cancelled_at: float = 0.0
     _ended: bool = False
@@ -61,6 +63,11 @@ class Turn:
     def extend(self) -> None:
         """Give the window its whole timeout once more: something of it has just become durable."""
         self.deadline = time.monotonic() + self.timeout.total_seconds()
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the turn was made."""
+        return timedelta(seconds=time.monotonic() - self._made_at)
 
     @property
     def overdue(self) -> bool:

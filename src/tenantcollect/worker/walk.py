@@ -5,6 +5,7 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -129,6 +130,7 @@ class Walk:
         turn.transaction = transaction = parts.state.transaction(turn.claim)
         self._cut_off = False
         self._started = time.monotonic()
+        here = os.getpid()
         context = self._current = self._context(window)
         if turn.cancelled is not None:
             raise turn.cancelled
@@ -147,6 +149,8 @@ class Walk:
             if meaning is error:
                 raise
             raise meaning from error
+        finally:
+            _end_if_forked(here)
         if turn.cancelled is not None:
             raise turn.cancelled
         claim = self._seal(context, context.window, checked_records(collector.name, records), final=True)
@@ -280,6 +284,12 @@ class Walk:
             wake_dependents(self.parts.state, self.turn)
         except StorageError as error:
             logger.warning("[%s] its dependents were not woken, they will poll: %s", key, error)
+
+
+def _end_if_forked(here: int) -> None:
+    """A collector's fork that comes back from ``run`` is nobody's: it ends here, and the window is its parent's."""
+    if os.getpid() != here:
+        os._exit(0)
 
 
 def wake_dependents(state: State, turn: Turn, *, all_below: bool = False) -> None:

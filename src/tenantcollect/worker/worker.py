@@ -63,44 +63,52 @@ class Worker:
 
     parts: Parts
 
-    def walk(self, turn: Turn) -> Outcome:
-        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing."""
+    def walk(self, turn: Turn, *, in_child: bool = False) -> Outcome:
+        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing, but in a
+        child what is wrong with its database: whether that is the child's or everybody's, its parent finds out.
+        """
         turn.thread, walk = threading.current_thread(), Walk(self.parts, turn)
         try:
             walk.go()
-        except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
+        except BaseException as error:
+            if in_child and _storage_fault(error):
+                raise
             return self._end(turn, walk.masker, error)
         return self._end(turn, walk.masker, None)
 
     def give_up(self, turn: Turn) -> Outcome | None:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
-        if turn.ended:
+        turn.given_up = turn.end()
+        if not turn.given_up:
             return None
         logger.error("[%s] the window did not end when it was told to; its thread is left behind", turn.lease.key)
-        return self._end(turn, Masker(), turn.cancelled or WindowTimedOut())
+        return self._concluded(turn, Masker(), turn.cancelled or WindowTimedOut())
 
     def bury(self, turn: Turn, error: BaseException) -> Outcome:
         """End the turn of a process that is gone. What it had sealed counts: the database is asked (PROTOCOL 2.8)."""
         key = turn.lease.key
+        turn.end()
         try:
             turn.completed = int(self.parts.state.outcome(turn.claim))
             standing = self.parts.state.standing(turn.claim)
         except StorageError as storage_error:
-            turn.end()
             return Outcome(key=key, down=str(storage_error), error=str(storage_error))
         if standing is not None:
             turn.claim = standing
-            return self._end(turn, Masker(), error)
-        turn.end()
+            return self._concluded(turn, Masker(), error)
         outcome = Outcome(key=key, completed=turn.completed, lost=not turn.completed)
         self._release(turn, outcome)
         return outcome
 
     def _end(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+        """End a turn from inside, unless somebody has given it up."""
+        if not turn.end():
+            return Outcome(key=turn.lease.key, completed=turn.completed, lost=True)
+        return self._concluded(turn, masker, error)
+
+    def _concluded(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         """The one way out of a turn: abandon, store, release, wake."""
         key = turn.lease.key
-        if not turn.end():
-            return Outcome(key=key, completed=turn.completed, lost=True)
         try:
             if turn.transaction is not None:
                 turn.transaction.abandon()
@@ -125,7 +133,7 @@ class Worker:
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
             self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
-        if isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict):
+        if _storage_fault(error):
             self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False))
             return Outcome(key=key, down=text, error=text)
         return self._react(turn, masker, error)
@@ -196,6 +204,11 @@ class Worker:
             wake_dependents(self.parts.state, turn, all_below=bool(outcome.reason))
         except StorageError as error:
             logger.warning("[%s] could not be released, its lease will expire: %s", key, error)
+
+
+def _storage_fault(error: BaseException) -> bool:
+    """Whether the database was at fault, rather than busy."""
+    return isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict)
 
 
 def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool) -> Failure:

@@ -1,0 +1,29 @@
+"""Executors that are installed as extensions, found by name (floor: registry)."""
+
+from concurrent.futures import Executor
+from importlib import metadata
+from inspect import isclass
+
+from tenantcollect.errors import ConfigurationError
+from tenantcollect.registry.discovery import EXTENSIONS, EntryPoints
+from tenantcollect.registry.loading import guarded
+from tenantcollect.registry.signatures import did_you_mean
+
+__all__ = ["installed_executor", "is_executor"]
+
+
+def is_executor(thing: object) -> bool:
+    """Whether an extension runs windows, rather than wrapping hooks."""
+    return isclass(thing) and issubclass(thing, Executor)
+
+
+def installed_executor(name: str, entry_points: EntryPoints = metadata.entry_points) -> Executor:
+    """An executor of the extension ``name``, made with its defaults. Raises :class:`ConfigurationError`."""
+    points = {point.name: point for point in entry_points(group=EXTENSIONS)}
+    if name not in points:
+        near = did_you_mean(name, ["threads", *points]) or "; install the package that has it"
+        raise ConfigurationError(f"no executor {name!r} is installed{near}")
+    kind = guarded(f"the executor {name!r} cannot be imported", points[name].load)
+    if not (isclass(kind) and issubclass(kind, Executor)):
+        raise ConfigurationError(f"the extension {name!r} is no executor; there is: threads")
+    return kind()

@@ -1,0 +1,105 @@
+"""G4 and PROTOCOL 6: whatever a collector does in a child process costs only its own window."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from tenantcollect import Orchestrator
+from tenantcollect.contrib.processes import Processes
+from tests.processes import hostile
+
+GOOD = ("behave", "leave_a_thread", "leave_a_process", "fork", "print_much")
+BAD = {
+    "hang_in_c": "WindowTimedOut",
+    "ignore_sigterm": "WindowTimedOut",
+    "exit": "ChildDied: The process that ran this window ended before the window did; nothing of it was kept. "
+    "(exit code 7)",
+    "segfault": "SIGSEGV",
+    "sys_exit": "SystemExit",
+    "eat_memory": "MemoryError",
+    "close_all_files": "",
+    "raise_base": "LastStraw: enough",
+}
+
+
+@pytest.fixture
+def executor() -> Iterator[Processes]:
+    """Children with little memory."""
+    with Processes(memory_limit=hostile.MEMORY) as executor:
+        yield executor
+
+
+@pytest.fixture
+def orchestrator(database_url: str, executor: Processes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Orchestrator]:
+    """The host's app, whose children build the same; the tests' own folder can be imported there."""
+    monkeypatch.setenv("HOSTILE_DATABASE", database_url)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    with hostile.build(executor) as orchestrator:
+        orchestrator.upgrade()
+        yield orchestrator
+
+
+def facts(database_url: str) -> dict[str, int]:
+    """How many rows each tenant has; one that a window wrote twice is an error."""
+    engine = sa.create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(sa.select(hostile.fact.c.tenant_id, hostile.fact.c.start)).all()
+    finally:
+        engine.dispose()
+    assert len(set(rows)) == len(rows)
+    return {tenant: sum(row.tenant_id == tenant for row in rows) for tenant in {row.tenant_id for row in rows}}
+
+
+@pytest.mark.timeout(180)
+def test_g4_every_hostile_kind_costs_only_its_own_window(
+    orchestrator: Orchestrator, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The pass ends, the others complete, and each key says what happened to it."""
+    for deed in (*GOOD, *BAD):
+        orchestrator.configure(deed, "hostile", {"DEED": deed})
+    with caplog.at_level(logging.WARNING):
+        orchestrator.run()
+    rows = {row.tenant_id: row for row in orchestrator.status()}
+    assert {tenant: rows[tenant].status for tenant in GOOD} == dict.fromkeys(GOOD, "COMPLETED")
+    assert {tenant: rows[tenant].reason for tenant in BAD} == dict.fromkeys(BAD, "backoff")
+    wrong = {tenant: rows[tenant].error for tenant, words in BAD.items() if words not in (rows[tenant].error or "")}
+    assert wrong == {}
+    assert facts(database_url) == dict.fromkeys(GOOD, hostile.DAYS)
+    assert "[behave/hostile/item] at work" in caplog.text
+
+
+def test_x13_nothing_is_left_when_the_executor_is_shut_down(orchestrator: Orchestrator, executor: Processes) -> None:
+    """No child, no descendant of one and no thread of ours outlives the executor and the orchestrator."""
+    for deed in ("behave", "leave_a_thread", "leave_a_process"):
+        orchestrator.configure(deed, "hostile", {"DEED": deed})
+    orchestrator.run()
+    family = psutil.Process().children(recursive=True)
+    executor.shutdown()
+    orchestrator.close()
+    gone, _ = psutil.wait_procs([one for one in family if "resource_tracker" not in " ".join(_words(one))], timeout=10)
+    assert len(gone) >= 1
+    deadline = time.monotonic() + 10
+    while _ours() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _ours() == []
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _ours() -> list[str]:
+    threads = [t.name for t in threading.enumerate() if t.name.startswith("tenantcollect")]
+    children = [p for p in psutil.Process(os.getpid()).children(recursive=True) if "spawn_main" in " ".join(_words(p))]
+    return threads + [str(child) for child in children]
