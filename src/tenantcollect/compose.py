@@ -39,12 +39,11 @@ class Recipe:
     retry_delay: timedelta = FIRST_DELAY
 
     def __call__(self, errand: Errand) -> Report:
-        """Run the window of ``errand`` here. What cannot be built is told, not raised: errors do not travel."""
+        """Run the window of ``errand`` here. What cannot be built or begun is told: errors do not travel."""
         try:
-            orchestrator = _built(self)
+            return _built(self).perform(errand)
         except BaseException as error:  # noqa: BLE001 - the host's module may even exit
             return Report(outcome=None, error=Masker().storable(error_text(error)))
-        return orchestrator.perform(errand)
 
     def prepare(self) -> None:
         """Build the orchestrator before the first window needs it."""
