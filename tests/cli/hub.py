@@ -1,6 +1,7 @@
 """A host's app for the tests of ``--app``: two tenants of a made-up ``hub``, on the memory backend.
 
-``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_SECONDS`` makes each window slow.
+``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_SECONDS`` makes each window slow, with
+``HUB_CHATTERS`` a collector prints.
 """
 
 import os
@@ -45,6 +46,8 @@ class Team:
         _refuse(env, tenant_id)
         context.warn(HOSTILE)
         context.logger.warning("met %s", HOSTILE)
+        if "HUB_CHATTERS" in os.environ:
+            print("fetching…")  # noqa: T201 - what authors leave in
         if "HUB_SECONDS" in os.environ:
             Path("started").touch()
             threading.Event().wait(float(os.environ["HUB_SECONDS"]))

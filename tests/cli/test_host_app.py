@@ -211,3 +211,10 @@ def test_the_second_signal_ends_at_once(folder: Path, number: signal.Signals, co
     running.send_signal(number)
     running.communicate(timeout=10)
     assert running.returncode == code
+
+
+def test_what_a_collector_prints_does_not_spoil_the_json(tenantcollect: Command) -> None:
+    """stdout is the answer of the command; a collector's prints go to stderr."""
+    ended = tenantcollect("--app", "hub:build", "run", "--json", HUB_CHATTERS="1")
+    assert ended.json["windows"]["completed"] > 0
+    assert "fetching" in ended.err

@@ -1,6 +1,7 @@
 """``run``: one pass, with progress, and a graceful end on SIGINT and SIGTERM (floor: cli)."""
 
-from contextlib import nullcontext
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
@@ -83,14 +84,18 @@ def run_pass(
     *,
     show: bool,
 ) -> "PassReport":
-    """One pass that signals can stop, with its progress on stderr if ``show``."""
+    """One pass that signals can stop, with its progress on stderr if ``show``.
+
+    What a collector prints goes to stderr too: stdout is the command's own answer, which may be JSON.
+    """
     from tenantcollect.cli.progress import progress
     from tenantcollect.cli.stopping import stoppable
 
     def total() -> int:
         return sum(row.windows_left for row in orchestrator.plan(*chosen))
 
-    with stoppable(orchestrator), progress(orchestrator, total) if show else nullcontext():
+    shown = progress(orchestrator, total) if show else nullcontext()
+    with stoppable(orchestrator), redirect_stdout(sys.stderr), shown:
         return orchestrator.run(*chosen, max_windows=max_windows, max_duration=max_duration)
 
 
