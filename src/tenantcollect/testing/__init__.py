@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenantcollect.testing.clock import VirtualClock as VirtualClock
     from tenantcollect.testing.clock import skewed_clock as skewed_clock
+    from tenantcollect.testing.collecting import collect as collect
+    from tenantcollect.testing.collector import Collected as Collected
+    from tenantcollect.testing.collector import CollectorHarness as CollectorHarness
+    from tenantcollect.testing.crashes import At as At
     from tenantcollect.testing.crashes import CrashAt as CrashAt
     from tenantcollect.testing.crashes import Crashed as Crashed
     from tenantcollect.testing.crashes import DieAt as DieAt
@@ -17,11 +21,17 @@ if TYPE_CHECKING:
     from tenantcollect.testing.lying import LyingLocks as LyingLocks
     from tenantcollect.testing.sql import PostgresqlHarness as PostgresqlHarness
     from tenantcollect.testing.sql import SqliteHarness as SqliteHarness
+    from tenantcollect.testing.suites import CollectorSuite as CollectorSuite
     from tenantcollect.testing.suites import EffectivelyOnceSuite as EffectivelyOnceSuite
     from tenantcollect.testing.suites import LocksSuite as LocksSuite
     from tenantcollect.testing.suites import StateSuite as StateSuite
 
 _HOME = {
+    "collect": "collecting",
+    "CollectorSuite": "suites",
+    "CollectorHarness": "collector",
+    "Collected": "collector",
+    "At": "crashes",
     "CrashAt": "crashes",
     "Crashed": "crashes",
     "DieAt": "crashes",

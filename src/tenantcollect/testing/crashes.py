@@ -4,13 +4,14 @@ Give one of these as ``crash`` to a backend; it is called with the name of each 
 """
 
 import os
+from collections.abc import Callable
 from threading import Event
 
 from attrs import define, field, frozen
 
 from tenantcollect.errors import OutcomeUnknown
 
-__all__ = ["EXIT_CODE", "POINTS", "CrashAt", "Crashed", "DieAt", "LoseConnection", "StallAt"]
+__all__ = ["EXIT_CODE", "POINTS", "At", "CrashAt", "Crashed", "DieAt", "LoseConnection", "StallAt"]
 
 POINTS = ("after_open", "after_run", "after_fence", "after_history", "before_commit", "after_commit")
 EXIT_CODE = 77
@@ -19,6 +20,18 @@ LONGEST_STALL = 60.0
 
 class Crashed(BaseException):
     """The process would have ended here; no ordinary except clause catches it."""
+
+
+@frozen
+class At:
+    """Does something at a point, each time it is reached."""
+
+    point: str
+    act: Callable[[], object]
+
+    def __call__(self, point: str) -> None:
+        if point == self.point:
+            self.act()
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The conformance suites of PROTOCOL 8, ready to be subclassed (floor: testing)."""
+"""The suites for collectors, and those of PROTOCOL 8 for backends, ready to be subclassed (floor: testing)."""
 
 import pytest
 
@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
 
 from tenantcollect.testing.effectively_once import EffectivelyOnceSuite  # noqa: E402 - assertions first
 from tenantcollect.testing.locks import LocksSuite  # noqa: E402
+from tenantcollect.testing.rules import CollectorSuite  # noqa: E402
 from tenantcollect.testing.state import StateSuite  # noqa: E402
 
-__all__ = ["EffectivelyOnceSuite", "LocksSuite", "StateSuite"]
+__all__ = ["CollectorSuite", "EffectivelyOnceSuite", "LocksSuite", "StateSuite"]

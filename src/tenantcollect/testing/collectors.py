@@ -1,0 +1,130 @@
+"""What every collector must hold, whatever it collects; subclassed in a collector's own tests (floor: testing)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from tenantcollect.errors import ConfigurationError, PluginError
+from tenantcollect.testing.case import Case, Tenancy, described
+from tenantcollect.testing.collector import CollectorHarness
+from tenantcollect.testing.finding import only
+from tenantcollect.testing.stored import Seed
+from tenantcollect.windows import Window
+
+__all__ = ["CollectorTests"]
+
+SEE_HOOKS = "its hooks are not sound: see test_hooks_are_sound"
+SEE_WINDOW = "its window could not be collected: see test_the_window_is_collected"
+
+
+class CollectorTests:
+    """What a suite of collectors is told, and the case that each of its tests begins with."""
+
+    collectors: ClassVar[Mapping[str, object]]
+    """As for ``connect(collectors=…)``: the data source and its scripts, by name."""
+    window: ClassVar[Window]
+    """A window in which the data source, real or fake, has data for every script."""
+    seed: ClassVar[Seed | None] = None
+    """Rows that are there before, if the scripts depend on those of another package; or a method that writes them."""
+    dated: ClassVar[Mapping[str, str]] = {}
+    """Table name → the column whose time says into which window a row belongs; without it, nobody can know."""
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    """Columns that are meant to change at each run, such as ``collected_at``."""
+    short: ClassVar[frozenset[str]] = frozenset()
+    """Scripts that end within seconds, and so need not ask whether they were cancelled."""
+    tenant_id: ClassVar[str] = "acme"
+    """Whom the windows are collected for."""
+    tenant_column: ClassVar[str] = "tenant_id"
+    """The column that says whose row it is."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Each test once per script, or once per data source."""
+        names = getattr(self, "collectors", None)
+        if not names or not isinstance(getattr(self, "window", None), Window):
+            raise pytest.UsageError(
+                f"{type(self).__name__} must name its collectors, such as "
+                '{"github": source, "github.commit": commit}, and its window = Window(start, end)'
+            )
+        if "script" in metafunc.fixturenames:
+            metafunc.parametrize("script", [name for name in names if "." in name])
+        if "data_source" in metafunc.fixturenames:
+            metafunc.parametrize("data_source", sorted({name.partition(".")[0] for name in names}))
+
+    @pytest.fixture
+    def env(self) -> Mapping[str, str]:
+        """What a tenant configures; override it."""
+        pytest.fail(
+            "The suite needs an env: write a fixture env(self) in your class that returns the tenant's settings, "
+            "with the address of your fake"
+        )
+
+    @pytest.fixture
+    def database_url(self) -> str | None:
+        """A fresh database; None = SQLite. Return ``tenantcollect_postgresql_url`` to test on PostgreSQL."""
+        return None
+
+    @pytest.fixture
+    def harness(self, database_url: str | None) -> Iterator[CollectorHarness]:
+        """A database with the tables of the collectors."""
+        with CollectorHarness(self.collectors, history_start=self.window.start, url=database_url) as harness:
+            yield harness
+
+    @pytest.fixture
+    def tenancy(self) -> Tenancy:
+        """Our tenant, and the other."""
+        other = "globex" if self.tenant_id != "globex" else "initech"
+        return Tenancy(tenant_id=self.tenant_id, other=other, column=self.tenant_column)
+
+    @pytest.fixture
+    def case(self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenancy: Tenancy) -> Case:
+        """The script with its upstreams collected; skipped where another test says what is wrong."""
+        case = self._begun(harness, script, env, tenancy)
+        if case.whole.error is not None or not case.written():
+            pytest.skip(SEE_WINDOW)
+        return case
+
+    def _begun(self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenancy: Tenancy) -> Case:
+        if problem := hook_problem(self.collectors, script, env, seeded=self.seed is not None):
+            pytest.skip(f"{SEE_HOOKS} ({problem})")
+        if self.seed is not None:
+            harness.seed(self.seed)
+        graph = harness.registry.graph(harness.registry.data_sources())
+        above = set(graph.ancestors(script))
+        for name in [name for name in graph.order if name in above]:
+            upstream = harness.run(name, self.window, env=env, tenant_id=tenancy.tenant_id)
+            if upstream.error is not None:
+                pytest.skip(f"its upstream {name} could not be collected ({described(upstream.error)})")
+        before = harness.rows()
+        whole = harness.run(script, self.window, env=env, tenant_id=tenancy.tenant_id)
+        return Case(
+            harness=harness,
+            script=script,
+            window=self.window,
+            env=env,
+            tenancy=tenancy,
+            volatile=self.volatile,
+            before=before,
+            whole=whole,
+            points=list(harness.watched.points),
+        )
+
+
+def hook_problem(collectors: Mapping[str, object], script: str, env: Mapping[str, str], *, seeded: bool) -> str | None:
+    """What is wrong with a script's hooks, with the cure, or None."""
+    registry = only(collectors)
+    try:
+        collector = registry.collector(script)
+        registry.validate(collector.data_source, env)
+    except PluginError as error:
+        return str(error)
+    except ConfigurationError as error:
+        return f"the suite's env does not fit what config() declares: {error}"
+    return _graph_problem(registry.graph(registry.data_sources()), script, seeded=seeded)
+
+
+def _graph_problem(graph: Any, script: str, *, seeded: bool) -> str | None:
+    problem: str | None = graph.problems.get(script)
+    if problem is None or (seeded and "which no collector" in problem):
+        return None
+    return f"{problem}; or put that collector into `collectors`, or the rows it would have written into `seed`"

@@ -1,0 +1,104 @@
+"""What a collector does in its window, seen from outside: points it passes, times it binds (floor: testing)."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import define, field
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeDecorator
+
+from tenantcollect.testing.crashes import POINTS
+from tenantcollect.testing.stored import holds_instants
+
+__all__ = ["COLLECTOR_POINTS", "LOOKS", "Moments", "WatchedContext"]
+
+LOOKS = ("read", "checkpoint", "raise_if_cancelled")
+"""The calls of a context that end a cancelled window."""
+COLLECTOR_POINTS = (POINTS[0], "run", *LOOKS, "progress", "warn", "returned", *POINTS[1:])
+"""Every point that a window may pass, in this order; those of the context any number of times."""
+
+
+class WatchedContext:
+    """A context that tells which point is reached before it does what is asked of it."""
+
+    def __init__(self, context: Any, at: Callable[[str], object], said: list[str]) -> None:
+        vars(self).update(_context=context, _at=at, _said=said)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._context, name, value)
+
+    def read(self, statement: Any) -> Sequence[Any]:
+        """See :meth:`tenantcollect.collectors.Context.read`."""
+        self._at("read")
+        rows: Sequence[Any] = self._context.read(statement)
+        return rows
+
+    def checkpoint(self, until: datetime | None = None) -> None:
+        """See :meth:`tenantcollect.collectors.Context.checkpoint`."""
+        self._at("checkpoint")
+        self._context.checkpoint(until)
+
+    def raise_if_cancelled(self) -> None:
+        """See :meth:`tenantcollect.collectors.Context.raise_if_cancelled`."""
+        self._at("raise_if_cancelled")
+        self._context.raise_if_cancelled()
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """See :meth:`tenantcollect.collectors.Context.progress`."""
+        self._at("progress")
+        self._said.append(message)
+        self._context.progress(done, total, message)
+
+    def warn(self, message: str) -> None:
+        """See :meth:`tenantcollect.collectors.Context.warn`."""
+        self._at("warn")
+        self._said.append(str(message))
+        self._context.warn(message)
+
+
+@define
+class Moments:
+    """Every date and time that was bound to a column that is not fit for it."""
+
+    wrong: list[str] = field(factory=list)
+
+    def watch(self, db: Session) -> None:
+        """Look at every statement that is sent through ``db``."""
+        event.listen(db, "after_begin", self._begun)
+
+    def _begun(self, _session: Session, _transaction: Any, connection: Connection) -> None:
+        if not event.contains(connection, "before_cursor_execute", self._sent):
+            event.listen(connection, "before_cursor_execute", self._sent)
+
+    def _sent(self, _connection: Any, _cursor: Any, _sql: str, _values: Any, context: Any, _many: bool) -> None:
+        compiled = getattr(context, "compiled", None)
+        if compiled is None:
+            return
+        for values in context.compiled_parameters:
+            for bind in compiled.binds.values():
+                value = _bound(bind.type, values.get(bind.key), context.dialect)
+                if isinstance(value, datetime) and (problem := _problem(bind.type, value)):
+                    self.wrong.append(f"{bind.key} = {value.isoformat()}: {problem}")
+
+
+def _bound(kind: Any, value: Any, dialect: Any) -> Any:
+    """The value as a decorated type hands it on."""
+    return kind.process_bind_param(value, dialect) if isinstance(kind, TypeDecorator) else value
+
+
+def _problem(kind: Any, value: datetime) -> str | None:
+    zoned = holds_instants(kind)
+    if zoned is None:
+        return None
+    if zoned and value.utcoffset() is None:
+        return "a naive datetime names no instant; use datetime.now(UTC), or .replace(tzinfo=UTC) if it is UTC"
+    if zoned and value.utcoffset() != timedelta():
+        return "not in UTC, and SQLite keeps no time zone; use .astimezone(UTC)"
+    if not zoned and value.utcoffset() is not None:
+        return "an aware datetime for a column without a time zone; declare DateTime(timezone=True)"
+    return None
