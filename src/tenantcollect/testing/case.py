@@ -2,7 +2,6 @@
 (floor: testing).
 """
 
-import traceback
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,6 +13,7 @@ from sqlalchemy import Column, Integer, Table
 from tenantcollect.testing.collector import Collected, CollectorHarness
 from tenantcollect.testing.stored import Row, Rows
 from tenantcollect.windows import Window
+from tenantcollect.worker.context import error_text
 
 __all__ = ["Case", "Tenancy", "described", "require"]
 
@@ -144,12 +144,8 @@ def _difference(expected: list[str], found: list[str]) -> str:
 
 
 def described(error: BaseException | None) -> str:
-    """An error with the place it came from, for a message."""
-    if error is None:
-        return "no error"
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    """An error as an operator would read it, with the places in the collector it came through."""
+    return "no error" if error is None else error_text(error)
 
 
 def require(held: object, message: str) -> None:
