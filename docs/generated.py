@@ -3,6 +3,7 @@
 A part stands between ``<!-- generated: name -->`` and ``<!-- end -->``. The tests refuse a page that differs.
 """
 
+import ast
 import inspect
 import re
 import tomllib
@@ -17,6 +18,9 @@ from tenantcollect import catalog, collectors, errors, events, hookspecs, orches
 from tenantcollect.cli.app import app
 from tenantcollect.compose import connect
 from tenantcollect.registry.signatures import HOOKS
+from tenantcollect.testing import Collected, CollectorHarness, CollectorSuite, collect, plugin
+from tenantcollect.testing.collectors import CollectorTests
+from tenantcollect.testing.watching import COLLECTOR_POINTS
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(?<=<!-- generated: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
@@ -146,6 +150,35 @@ def _public(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     return ((name, value) for name, value in vars(kind).items() if name[0] != "_" and inspect.isfunction(value))
 
 
+def collecting() -> str:
+    """How to collect one window in a test, and what comes of it."""
+    call = f"```text\ncollect{signature(collect)}\n```\n\n{prose(collect)}"
+    fields = code(attribute.name for attribute in attrs.fields(Collected))
+    return f"{call}\n\n### Collected\n\n{fields}\n\n{prose(Collected)}"
+
+
+def suite() -> str:
+    """What a suite of collectors is told, and what it tests."""
+    told = [row(f"`{name}`", cell(text)) for name, text in _sentences(CollectorTests).items()]
+    tests = [row(f"`{name}`", first_line(test)) for name, test in _public(CollectorSuite) if name.startswith("test_")]
+    return "\n".join(("| attribute | |", "|---|---|", *told, "", "| test | holds |", "|---|---|", *tests))
+
+
+def harness() -> str:
+    """What a harness of collectors does."""
+    lines = [row(f"`{name}{signature(method)}`", first_line(method)) for name, method in _public(CollectorHarness)]
+    points = f"The points that `at` is told of, those of the context any number of times: {code(COLLECTOR_POINTS)}."
+    return "\n".join((prose(CollectorHarness), "", "| `harness.` | |", "|---|---|", *lines, "", points))
+
+
+def fixtures() -> str:
+    """Every fixture of the pytest plugin."""
+    functions = [node for node in ast.parse(inspect.getsource(plugin)).body if isinstance(node, ast.FunctionDef)]
+    public = {node.name: ast.get_docstring(node) or "" for node in functions if node.name.startswith("tenantcollect_")}
+    lines = [row(f"`{name}`", cell(prose(text))) for name, text in public.items()]
+    return "\n".join(("| fixture | is |", "|---|---|", *lines))
+
+
 def layers() -> str:
     """The layers, as import-linter holds them."""
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
@@ -194,16 +227,20 @@ def _option(option: Any) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "collect": collecting,
     "commands": commands,
     "connect": connecting,
     "context": context,
     "errors": error_classes,
     "events": event_classes,
+    "fixtures": fixtures,
+    "harness": harness,
     "hooks": hooks,
     "layers": layers,
     "methods": methods,
     "options": options,
     "rows": rows,
+    "suite": suite,
 }
 
 

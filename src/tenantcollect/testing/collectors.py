@@ -14,6 +14,7 @@ from tenantcollect.windows import Window
 
 __all__ = ["CollectorTests"]
 
+OURS, THEIRS, COLUMN = "acme", "globex", "tenant_id"
 SEE_HOOKS = "its hooks are not sound: see test_hooks_are_sound"
 SEE_WINDOW = "its window could not be collected: see test_the_window_is_collected"
 
@@ -33,10 +34,10 @@ class CollectorTests:
     """Columns that are meant to change at each run, such as ``collected_at``."""
     short: ClassVar[frozenset[str]] = frozenset()
     """Scripts that end within seconds, and so need not ask whether they were cancelled."""
-    tenant_id: ClassVar[str] = "acme"
-    """Whom the windows are collected for."""
-    tenant_column: ClassVar[str] = "tenant_id"
-    """The column that says whose row it is."""
+    tenant_id: ClassVar[str] = OURS
+    """Whom the windows are collected for; default: acme."""
+    tenant_column: ClassVar[str] = COLUMN
+    """The column that says whose row it is; default: tenant_id."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Each test once per script, or once per data source."""
@@ -73,7 +74,7 @@ class CollectorTests:
     @pytest.fixture
     def tenancy(self) -> Tenancy:
         """Our tenant, and the other."""
-        other = "globex" if self.tenant_id != "globex" else "initech"
+        other = THEIRS if self.tenant_id != THEIRS else OURS
         return Tenancy(tenant_id=self.tenant_id, other=other, column=self.tenant_column)
 
     @pytest.fixture

