@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, SecretStr
@@ -30,6 +31,7 @@ EVENT = Table(
     Column("id", Text, primary_key=True),
     Column("at", DateTime(timezone=True)),
     Column("note", Text),
+    Column("seen_at", DateTime(timezone=True), default=lambda: datetime.now(UTC)),
 )
 UNOWNED = Table("shop_unowned", METADATA, Column("id", Text, primary_key=True), Column("tenant_id", Text))
 
@@ -102,6 +104,15 @@ class Good:
         context.logger.info("asked with %s", env["SHOP_TOKEN"])
         context.raise_if_cancelled()
         upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
+
+
+class Stamps(Good):
+    """Says in each row by which run it was written; its suite knows that."""
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        context.raise_if_cancelled()
+        upsert(db, EVENT, rows(tenant_id, found(start_date, end_date), note=str(uuid4())))
 
 
 class InsertsOnly(Good):
@@ -279,7 +290,9 @@ class WritesOutside(Good):
         path = context.read("SELECT file FROM pragma_database_list")[0].file
         context.raise_if_cancelled()
         outside = sqlite3.connect(path, isolation_level=None)
-        counted = "INSERT INTO shop_event VALUES (?, 'runs', NULL, '.') ON CONFLICT DO UPDATE SET note = note || '.'"
+        counted = (
+            "INSERT INTO shop_event VALUES (?, 'runs', NULL, '.', NULL) ON CONFLICT DO UPDATE SET note = note || '.'"
+        )
         outside.execute(counted, [tenant_id])
         outside.close()
         upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
@@ -323,6 +336,7 @@ class Shop(CollectorSuite):
     dated = {"shop_event": "at"}
 
     def __init_subclass__(cls):
+        cls.volatile = frozenset({"note"}) if cls.script is Stamps else frozenset()
         cls.collectors = {"shop": cls.source, "shop.group": Groups, "shop.event": cls.script}
 
     @pytest.fixture

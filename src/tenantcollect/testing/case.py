@@ -8,10 +8,10 @@ from uuid import UUID, uuid5
 
 import pytest
 from attrs import define, frozen
-from sqlalchemy import Column, Integer, Table
+from sqlalchemy import Column, Table
 
 from tenantcollect.testing.collector import Collected, CollectorHarness
-from tenantcollect.testing.stored import Row, Rows
+from tenantcollect.testing.stored import Row, Rows, holds_instants
 from tenantcollect.windows import Window
 from tenantcollect.worker.context import error_text
 
@@ -115,17 +115,17 @@ class Case:
         )
 
     def _plain(self, table: Table, rows: list[Row]) -> list[str]:
-        """The rows as they are compared: without what the database counts up, and what is meant to change."""
-        counted = _surrogate(table)
-        left_out = {*self.volatile, *([counted.key] if counted is not None else [])}
+        """The rows as they are compared: without what the database fills by itself, and what is meant to change."""
+        left_out = {*self.volatile, *(column.key for column in table.columns if _filled(table, column))}
         return [repr({name: value for name, value in row.items() if name not in left_out}) for row in rows]
 
 
-def _surrogate(table: Table) -> Column[int] | None:
-    """The column that the database counts up, where it is no part of a larger key."""
-    column = table.autoincrement_column
-    alone = column is not None and len(table.primary_key.columns) == 1 and isinstance(column.type, Integer)
-    return column if alone else None
+def _filled(table: Table, column: Column[Any]) -> bool:
+    """Whether the database counts or clocks a column: a number that is the whole key, a time with a default."""
+    if column is table.autoincrement_column:
+        return len(table.primary_key.columns) == 1
+    defaults = (column.default, column.onupdate, column.server_default, column.server_onupdate)
+    return holds_instants(column.type) is not None and any(default is not None for default in defaults)
 
 
 def _difference(expected: list[str], found: list[str]) -> str:

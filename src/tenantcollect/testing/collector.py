@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from attrs import evolve, field, frozen
 from sqlalchemy import URL, Table, make_url
+from sqlalchemy.orm import Session
 
 from tenantcollect.backends.sql import SqlBackend
 from tenantcollect.catalog import checked_env
@@ -78,6 +79,7 @@ class CollectorHarness:
         self.watched = Watched()
         self._at: Callable[[str], object] = _go_on
         self._turn: Turn | None = None
+        self._db: Session | None = None
         self._folder = None if url else tempfile.TemporaryDirectory(prefix="tenantcollect-", dir=_memory())
         found = _checked(url or f"sqlite:///{Path(self._folder.name, 'collect.db')}")  # type: ignore[union-attr]
         names = self.registry.data_sources()
@@ -137,7 +139,7 @@ class CollectorHarness:
         except BaseException as raised:  # noqa: BLE001 - a simulated crash, or the SystemExit of a collector
             error = raised
         finally:
-            self._at, self._turn = _go_on, None
+            self._at, self._turn, self._db = _go_on, None, None
             if turn is not None and turn.transaction is not None:
                 turn.transaction.abandon()
         committed = [event for event in told if isinstance(event, WindowCommitted)]
@@ -158,13 +160,21 @@ class CollectorHarness:
     def take_over(self, script: str, window: Window, *, env: Mapping[str, str], tenant_id: str = "acme") -> Collected:
         """Let another holder, who got the key meanwhile, collect a window while this one's still runs.
 
-        On SQLite only before the window that runs has used its ``db``: afterwards it is the one writer.
+        Raises :class:`ConfigurationError` once the window that runs has used its ``db``: the other holder would wait
+        for its transaction, and it for the other.
         """
-        ours = self.watched, self._at, self._turn
+        if self.writing:
+            raise ConfigurationError("The window has begun to write; let it be taken over at an earlier point.")
+        ours = self.watched, self._at, self._turn, self._db
         try:
             return self.run(script, window, env=env, tenant_id=tenant_id)
         finally:
-            self.watched, self._at, self._turn = ours
+            self.watched, self._at, self._turn, self._db = ours
+
+    @property
+    def writing(self) -> bool:
+        """Whether the window that runs has used its ``db``, whose transaction is open since."""
+        return self._db is not None and self._db.in_transaction()
 
     def rest(self, script: str, window: Window, tenant_id: str = "acme") -> list[Window]:
         """What of ``window`` is not sealed yet: what the next holder would run."""
@@ -256,6 +266,7 @@ class CollectorHarness:
         watched = self.watched
 
         def run(*, db: Any, context: Any, **arguments: Any) -> int | None:
+            self._db = db
             if db is not None:
                 watched.moments.watch(db)
             self._reached("run")

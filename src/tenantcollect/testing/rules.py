@@ -225,14 +225,25 @@ class CollectorSuite(CollectorTests):
 
     def test_a_lost_lease_writes_nothing(self, case: Case) -> None:
         """While another holder collects the window, ours may go on, but nothing of it is kept."""
-        case.fresh()
+        for point in dict.fromkeys(case.points[: case.points.index("returned")]):
+            case.fresh()
+            overtakers: list[BaseException | None] = []
+            ours = case.run(at=At(point, lambda: self._take_over(case, overtakers)))  # noqa: B023 - called now
+            if not overtakers:
+                continue
+            lost = f"when the lease was lost at {point}"
+            require(overtakers[0] is None, f"{lost}, {case.script} failed for the other: {described(overtakers[0])}")
+            require(ours.error is not None, f"{lost}, {case.script} swallowed LeaseLost: let errors of checkpoint() go")
+            wrong = case.differs(ours.rows)
+            require(not wrong, f"{lost}, {wrong}; write through db only, and share nothing between two runs")
+
+    def _take_over(self, case: Case, overtakers: list[BaseException | None]) -> None:
+        """Let another holder finish the window, once, if ours has not begun to write."""
         harness, tenant_id = case.harness, case.tenancy.tenant_id
-        overtaken = case.run(
-            at=At("run", lambda: harness.take_over(case.script, self.window, env=case.env, tenant_id=tenant_id))
-        )
-        require(overtaken.error is not None, f"{case.script} swallowed LeaseLost: let errors of checkpoint() go")
-        wrong = case.differs(overtaken.rows)
-        require(not wrong, f"two holders at once, and {wrong}; write through db only, and share nothing between runs")
+        for window in harness.rest(case.script, self.window, tenant_id):
+            if not overtakers and not harness.writing:
+                done = harness.take_over(case.script, window, env=case.env, tenant_id=tenant_id)
+                overtakers.append(done.error)
 
     def test_erase_deletes_one_tenant_only(
         self, harness: CollectorHarness, data_source: str, env: Mapping[str, str], tenancy: Tenancy
