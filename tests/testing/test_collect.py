@@ -1,5 +1,6 @@
 """``collect()``: one window of one collector, by the rules of the real engine."""
 
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
@@ -20,6 +21,7 @@ from tenantcollect import (
 )
 from tenantcollect.sources.git import commit
 from tenantcollect.testing import At, CollectorHarness, CrashAt, Crashed, VirtualClock, collect
+from tenantcollect.testing.finding import registry_of
 from tenantcollect.windows import Window
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -138,7 +140,7 @@ def test_a_checkpoint_stays_and_the_next_call_goes_on_there():
 
     limited = collected(act)
     assert isinstance(limited.error, RateLimited)
-    assert (limited.resume, limited.rows) == ("page 2", {"crm_contact": [ADA]})
+    assert (limited.records, limited.resume, limited.rows) == (None, "page 2", {"crm_contact": [ADA]})
     seen = []
     done = collected(lambda context, **_: seen.append(context.resume), seed=limited.rows, resume=limited.resume)
     assert seen == ["page 2"]
@@ -185,6 +187,20 @@ def test_an_installed_module_brings_its_source_by_itself(tmp_path):
     missing = collect(commit, env={"GIT_REPOSITORY": str(tmp_path)}, start=START, end=END)
     assert isinstance(missing.error, ConfigurationError)
     assert set(missing.rows) == {"git_branch", "git_commit", "git_contributor", "git_tag"}
+
+
+def test_an_installed_module_brings_no_other_source(tmp_path, monkeypatch):
+    """Whatever else is installed is neither imported nor given tables."""
+    metadata = tmp_path / "acme_zoo-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-zoo\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text("[tenantcollect.collectors]\nzoo.animal = acme_zoo\n", encoding="utf-8")
+    (tmp_path / "acme_zoo.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_zoo", raising=False)
+    registry_of(commit)[1].source("git")
+    assert registry_of(commit)[1].data_sources() == ["git"]
+    assert "acme_zoo" not in sys.modules
 
 
 def test_a_module_is_named_after_itself():

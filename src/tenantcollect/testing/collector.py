@@ -35,7 +35,8 @@ from tenantcollect.worker.walk import Walk
 
 __all__ = ["Collected", "CollectorHarness"]
 
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory; each harness has a folder of its own
+# Where Linux keeps files in memory. ``:memory:`` would not do: it has one connection, and context.read() is another.
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - each harness has a folder of its own there
 
 
 @frozen(kw_only=True)
@@ -144,7 +145,7 @@ class CollectorHarness:
                 turn.transaction.abandon()
         committed = [event for event in told if isinstance(event, WindowCommitted)]
         return Collected(
-            records=committed[-1].records if committed and error is None else None,
+            records=committed[-1].records if committed else None,
             rows=self.rows(),
             cursor=turn.state.cursor if turn else cursor,
             resume=turn.state.resume.value if turn and turn.state.resume else None,
