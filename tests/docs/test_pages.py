@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 import tenantcollect
+import tenantcollect.testing
 from tenantcollect.policy import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,12 @@ def test_every_public_name_is_documented() -> None:
     """The API page names all that the face exports."""
     text = (DOCS / "reference" / "api.md").read_text("utf-8")
     assert not [name for name in tenantcollect.__all__ if f"`{name}`" not in text]
+
+
+def test_every_name_of_the_kit_is_documented() -> None:
+    """The page on testing names all that ``tenantcollect.testing`` exports."""
+    text = (DOCS / "reference" / "testing.md").read_text("utf-8")
+    assert not [name for name in tenantcollect.testing.__all__ if not re.search(rf"`{name}\b|## {name}$", text, re.M)]
 
 
 def test_every_reason_is_documented() -> None:

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import pytest
 
 from tenantcollect.errors import ConfigurationError, PluginError
+from tenantcollect.registry import Registry
 from tenantcollect.testing.case import Case, Tenancy, described
 from tenantcollect.testing.collector import CollectorHarness
-from tenantcollect.testing.finding import only
 from tenantcollect.testing.stored import Seed
 from tenantcollect.windows import Window
 
@@ -86,7 +86,7 @@ class CollectorTests:
         return case
 
     def _begun(self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenancy: Tenancy) -> Case:
-        if problem := hook_problem(self.collectors, script, env, seeded=self.seed is not None):
+        if problem := hook_problem(harness.registry, script, env, seeded=self.seed is not None):
             pytest.skip(f"{SEE_HOOKS} ({problem})")
         if self.seed is not None:
             harness.seed(self.seed)
@@ -111,9 +111,8 @@ class CollectorTests:
         )
 
 
-def hook_problem(collectors: Mapping[str, object], script: str, env: Mapping[str, str], *, seeded: bool) -> str | None:
+def hook_problem(registry: Registry, script: str, env: Mapping[str, str], *, seeded: bool) -> str | None:
     """What is wrong with a script's hooks, with the cure, or None."""
-    registry = only(collectors)
     try:
         collector = registry.collector(script)
         registry.validate(collector.data_source, env)
