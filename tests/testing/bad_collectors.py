@@ -345,10 +345,6 @@ class Shop(CollectorSuite):
         return {"SHOP_TOKEN": TOKEN}
 
 
-class NamesNothing(CollectorSuite):
-    """What an author begins with."""
-
-
 for bad in [Good, *Good.__subclasses__(), *Leaks.__subclasses__()]:
     if bad is not Leaks:
         globals()[f"Test{bad.__name__}"] = type(f"Test{bad.__name__}", (Shop,), {"script": bad})
