@@ -230,6 +230,12 @@ class WindowTransaction(Protocol):
         """
         ...
 
+    def vouches(self, error: BaseException) -> bool:
+        """Whether this transaction itself raised ``error`` to the collector, through ``db`` or :meth:`read`: then it
+        is the database's word, not one that a collector may use as it likes (G4).
+        """
+        ...
+
     def seal(self, seal: Seal) -> Claim | None:
         """Commit rows, coverage, cursor and history at once; the claim of the next window, if one was named.
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tenantcollect import CollectorOptions, Orchestrator, connect, hookimpl
+from tenantcollect.errors import StorageError
 
 METADATA = sa.MetaData()
 FACT = sa.Table("fact", METADATA, sa.Column("tenant_id", sa.Text), sa.Column("start", sa.Text))
@@ -248,10 +249,27 @@ def foreign_postgresql(**_: Any) -> None:
     psycopg.connect("host=127.0.0.1 port=1 connect_timeout=1")
 
 
-@pytest.mark.parametrize("fault", [foreign_sqlite, foreign_postgresql])
+def raised_by_itself(**_: Any) -> None:
+    """An error of ours that we never raised."""
+    raise StorageError("the disk of my dreams is full")
+
+
+def write_by_read(context: Any, **_: Any) -> None:
+    """What reads does not write."""
+    context.read(FACT.insert().values(tenant_id="t1"))
+
+
+def read_only(db: Any, **_: Any) -> None:
+    """The transaction can only read from here on."""
+    on_sqlite = db.get_bind().dialect.name == "sqlite"
+    db.execute(sa.text("PRAGMA query_only=ON" if on_sqlite else "SET TRANSACTION READ ONLY"))
+    db.execute(FACT.insert().values(tenant_id="t1"))
+
+
+@pytest.mark.parametrize("fault", [foreign_sqlite, foreign_postgresql, raised_by_itself, write_by_read, read_only])
 def test_g4_a_collectors_own_database_stops_nobody_else(make: Any, fault: Any) -> None:
     """Its fault is that collector's failure; the pass goes on with the other tenants."""
-    orchestrator = make(lambda tenant_id, **_: fault() if tenant_id == "t1" else 1)
+    orchestrator = make(lambda tenant_id, **given: fault(**given) if tenant_id == "t1" else 1)
     orchestrator.configure("t2", "acme", {})
     report = orchestrator.run()
     assert report.error is None

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, WindowCancelled
-from tenantcollect.errors import StorageError
+from tenantcollect.backends.memory.transaction import MemoryTransaction
+from tenantcollect.errors import DatabaseUnavailable, LeaseLost, Overloaded, StorageError
 
 from .conftest import Calls, collector, recording
 
@@ -179,15 +180,42 @@ def test_g2_a_context_that_was_kept_seals_nothing_of_a_later_window(make):
     assert refused == [True]
 
 
-def test_a_storage_error_stops_the_pass(make):
-    """A disk that is full is not tried again and again."""
+def test_a_storage_error_stops_the_pass_and_its_key_lets_others_go_first(make, monkeypatch):
+    """A disk that is full is not tried again and again; whose window met it does not come first next time (G4)."""
     calls = Calls()
 
-    def full(**_):
-        raise StorageError("SQLITE_FULL")
+    def seal(transaction, seal):
+        if transaction.claim.key.tenant_id == "t1":
+            raise StorageError("SQLITE_FULL")
+        return sealing(transaction, seal)
 
-    orchestrator = make({"acme.a": collector(recording(calls, full), options=ONE_DAY)})
-    orchestrator.configure("t1", "acme", {})
+    sealing = MemoryTransaction.seal
+    monkeypatch.setattr(MemoryTransaction, "seal", seal)
+    orchestrator = make({"acme.a": collector(recording(calls), options=ONE_DAY)}, concurrency=1)
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
     report = orchestrator.run()
     assert "SQLITE_FULL" in report.error
-    assert len(calls.made) == 1
+    assert [tenant for tenant, *_ in calls.made] == ["t1"]
+    report = orchestrator.run()
+    assert report.error is None
+    assert [tenant for tenant, *_ in calls.made] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("kind", [StorageError, DatabaseUnavailable, Overloaded, LeaseLost, WindowCancelled])
+def test_g4_what_only_the_engine_may_raise_costs_a_collector_its_own_window(make, kind):
+    """An error of ours that a collector raises by itself stops nobody else, and is no excuse."""
+
+    def claim(tenant_id, **_):
+        if tenant_id == "t1":
+            raise kind("I say so")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), claim), options=ONE_DAY)}, concurrency=1)
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    report = orchestrator.run()
+    assert report.error is None
+    assert (report.windows.completed, report.windows.failed) == (1, 1)
+    [row] = orchestrator.status("t1")
+    assert (row.reason, row.failures) == ("collector_broken", 1)
+    assert f"raised {kind.__name__} by itself" in row.error

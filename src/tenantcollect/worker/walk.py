@@ -7,7 +7,8 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,10 +18,12 @@ from attrs import define, evolve, field, frozen
 from tenantcollect.errors import (
     AuthenticationError,
     DatabaseUnavailable,
+    LeaseLost,
     OutcomeUnknown,
     Overloaded,
     PluginError,
     StorageError,
+    TenantcollectError,
     TransactionConflict,
     WindowCancelled,
 )
@@ -28,7 +31,7 @@ from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.locks import Locks
 from tenantcollect.policy import FIRST_DELAY, Record, ease
 from tenantcollect.secrets import Masker
-from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status
+from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
 from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
 from tenantcollect.worker.patience import pause
@@ -43,6 +46,8 @@ logger = logging.getLogger("tenantcollect.worker")
 
 TRIES = 3
 WAKE_EVERY_SECONDS = 1.0
+OURS = (StorageError, LeaseLost, WindowCancelled)
+"""What a collector can only pass on: raised by itself it says nothing of the database or of the lease (G4)."""
 
 
 @frozen(kw_only=True)
@@ -81,6 +86,7 @@ class Walk:
     _current: WindowContext | None = None
     _started: float = field(factory=time.monotonic)
     _cut_off: bool = False
+    _told: TenantcollectError | None = None
 
     def go(self) -> None:
         """Run windows until there is none left or the turn must end; raises what a window ended with."""
@@ -145,7 +151,7 @@ class Walk:
                 context=context,
             )
         except Exception as error:
-            meaning = transaction.translate(error)
+            meaning = self._meant(transaction, error)
             if meaning is error:
                 raise
             raise meaning from error
@@ -156,6 +162,23 @@ class Walk:
         claim = self._seal(context, context.window, checked_records(collector.name, records), final=True)
         transaction.abandon()
         return claim
+
+    def _meant(self, transaction: WindowTransaction, error: Exception) -> BaseException:
+        """What an error that left ``run`` means; one of ours that we never raised is the collector's own mistake."""
+        cancelled = self.turn.cancelled is not None and isinstance(error, WindowCancelled | LeaseLost)
+        if cancelled or error is self._told or not isinstance(error, OURS) or transaction.vouches(error):
+            return transaction.translate(error)
+        name = self.turn.collector.name
+        return PluginError(f"run() of {name} raised {type(error).__name__} by itself; raise an error of its own there")
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What is raised in here is our word, which a collector only passes on."""
+        try:
+            yield
+        except TenantcollectError as error:
+            self._told = error
+            raise
 
     def _context(self, window: Window) -> WindowContext:
         turn = self.turn
@@ -178,9 +201,10 @@ class Walk:
     def _seal_part(self, context: WindowContext, until: datetime) -> Window:
         """``checkpoint(until)``: seal the part, and go on with the rest under the same claim."""
         self._require_current(context)
-        self._seal(context, Window(context.window.start, until), None, final=False)
-        if self._cut_off:
-            raise DatabaseUnavailable("The connection was lost after a checkpoint was sealed; the rest is run again.")
+        with self._telling():
+            self._seal(context, Window(context.window.start, until), None, final=False)
+            if self._cut_off:
+                raise DatabaseUnavailable("The connection was lost after a checkpoint; the rest is run again.")
         self.turn.extend()
         return Window(until, context.window.end)
 
@@ -195,7 +219,8 @@ class Walk:
         resume = Resume(window=context.window, value=value)
         transaction = self.turn.transaction
         assert transaction is not None  # noqa: S101 - a context exists only inside an attempt
-        self.turn.claim = transaction.checkpoint(resume)
+        with self._telling():
+            self.turn.claim = transaction.checkpoint(resume)
         self.turn.state = evolve(self.turn.state, resume=resume, window_seq=self.turn.claim.window_seq)
         self.turn.extend()
 

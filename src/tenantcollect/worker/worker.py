@@ -134,8 +134,9 @@ class Worker:
             self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if _storage_fault(error):
-            self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False))
-            return Outcome(key=key, down=text, error=text)
+            retry_at = self.parts.clock() + self.parts.retry_delay
+            self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False, retry_at=retry_at))
+            return Outcome(key=key, down=text, error=text, retry_at=retry_at)
         return self._react(turn, masker, error)
 
     def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
@@ -196,7 +197,7 @@ class Worker:
         """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
         key = turn.lease.key
         try:
-            if not outcome.lost and outcome.down is None:
+            if not outcome.lost and (outcome.down is None or outcome.retry_at):
                 parked = outcome.failed and outcome.retry_at is None
                 due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
                 patiently(lambda: self.parts.state.schedule.defer(key, due_at, waiting=parked))
@@ -211,7 +212,7 @@ def _storage_fault(error: BaseException) -> bool:
     return isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict)
 
 
-def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool) -> Failure:
+def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool, retry_at: datetime | None = None) -> Failure:
     """A stored attempt that says nothing new about the key's record."""
     state = turn.state
     return Failure(
@@ -220,6 +221,7 @@ def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool) -> Failure
         failed=failed,
         failures=state.failures,
         first_failure_at=state.first_failure_at,
+        retry_at=retry_at,
         window_limit=state.window_limit,
         warnings=tuple(turn.warnings),
     )

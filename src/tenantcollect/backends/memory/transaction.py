@@ -33,6 +33,9 @@ class MemoryTransaction:
     def translate(self, error: BaseException) -> BaseException:
         return error
 
+    def vouches(self, error: BaseException) -> bool:  # noqa: ARG002 - there is no database that could fail
+        return False
+
     def seal(self, seal: Seal) -> Claim | None:
         with self._store.lock:
             row = self._store.claimed(self.claim)

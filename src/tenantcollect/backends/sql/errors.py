@@ -27,6 +27,7 @@ from tenantcollect.secrets import Masker
 __all__ = [
     "COMMAND",
     "FAILED_STATEMENT",
+    "READ_ONLY",
     "SHARED_FAULTS",
     "connection_lost",
     "described",
@@ -42,6 +43,7 @@ SHARED_FAULTS = (DatabaseUnavailable, Overloaded, StorageError, TransactionBroke
 FAILED_STATEMENT = (
     "An SQL statement failed outside begin_nested() and its error was swallowed; nothing of this window was kept."
 )
+READ_ONLY = "context.read() cannot write; write through db. Nothing of this window was kept."
 ABORTED = (
     "The transaction cannot be committed: an SQL statement failed outside begin_nested() and its error was swallowed, "
     "or the collector ended the framework's transaction; nothing of this window was kept."
@@ -78,7 +80,7 @@ BY_SQLITE_CODE: dict[int, type[TenantcollectError]] = {
     sqlite3.SQLITE_IOERR: StorageError,
     sqlite3.SQLITE_LOCKED: Overloaded,
     sqlite3.SQLITE_NOTADB: StorageError,
-    sqlite3.SQLITE_READONLY: StorageError,
+    sqlite3.SQLITE_READONLY: TransactionBroken,
 }
 
 
@@ -91,12 +93,12 @@ def translating() -> Iterator[None]:
         raise translated(error) from None
 
 
-def translated(error: BaseException) -> TenantcollectError:
-    """``error``, which our own SQL met, as one of ours."""
+def translated(error: BaseException, *, ours: bool = True) -> TenantcollectError:
+    """``error``, which our own SQL met (``ours``) or a collector's on our connection, as one of ours."""
     cause = _cause(error)
     if isinstance(cause, TenantcollectError):
         return cause
-    kind = _in_our_sql(cause) or meaning(error) or StorageError
+    kind = (_in_our_sql(cause) if ours else None) or meaning(error) or StorageError
     if getattr(cause, "sqlstate", None) == "25P02":
         return TransactionBroken(ABORTED)
     if kind is SchemaNotCurrent:
@@ -177,9 +179,14 @@ def _of_sqlite(error: sqlite3.Error) -> Meaning:
     return BY_SQLITE_CODE.get(code & 0xFF)
 
 
+def _code(error: BaseException) -> int:
+    """SQLite's primary code of an error; 0 = it has none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
 def _in_our_sql(cause: BaseException) -> Meaning:
     """What only our own SQL may conclude from an error."""
-    if getattr(cause, "sqlstate", None) == "42501":
+    if getattr(cause, "sqlstate", None) == "42501" or _code(cause) == sqlite3.SQLITE_READONLY:
         return StorageError
     unique = getattr(cause, "sqlstate", None) == "23505" or "UNIQUE" in getattr(cause, "sqlite_errorname", "")
     # The third net: history holds a seal that the coverage knows nothing of, as after restoring a backup.

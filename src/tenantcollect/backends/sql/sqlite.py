@@ -102,7 +102,9 @@ class SQLite:
         _driver(connection).set_authorizer(judge)
 
     def end_window(self, connection: Connection) -> None:
-        _driver(connection).set_authorizer(None)
+        driver = _driver(connection)
+        driver.set_authorizer(None)
+        driver.execute("PRAGMA query_only=OFF").close()
 
     def break_window(self, connection: Connection) -> None:
         """After an error or a rollback SQLite would commit each further statement by itself: deny them all."""

@@ -15,21 +15,19 @@ from tenantcollect.backends.sql.changes import Change, checkpointed, held, seale
 from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Terms
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import (
-    FAILED_STATEMENT,
-    SHARED_FAULTS,
+    READ_ONLY,
     connection_lost,
     described,
     meaning,
-    translated,
     translating,
 )
 from tenantcollect.backends.sql.refusals import watch
 from tenantcollect.backends.sql.session import WindowSession
+from tenantcollect.backends.sql.verdict import Verdict
 from tenantcollect.errors import (
     DatabaseUnavailable,
     LeaseLost,
     OutcomeUnknown,
-    TenantcollectError,
     TransactionBroken,
     TransactionConflict,
 )
@@ -49,8 +47,7 @@ class SqlTransaction:
         self._connection: Connection | None = None
         self._threads: set[int] = set()
         self._process = os.getpid()
-        self._broken: str | None = None
-        self._failed = False
+        self._verdict = Verdict()
         self._over = False
         self._ours = False
         self._lock = threading.RLock()
@@ -65,13 +62,16 @@ class SqlTransaction:
         self._require_open()
         chosen = text(statement) if isinstance(statement, str) else statement
         dialect = self._database.dialect
-        try:
-            with self._database.connect(dialect.collector_reading) as connection, connection.begin():
-                dialect.read_as(connection, self.claim.key.tenant_id, self._terms.role)
-                with Session(connection, join_transaction_mode="rollback_only") as session:
-                    return session.execute(chosen).all()
-        except SQLAlchemyError as error:
-            self._raise(error)
+        with self._verdict.telling():
+            try:
+                with self._database.connect(dialect.collector_reading) as connection, connection.begin():
+                    dialect.read_as(connection, self.claim.key.tenant_id, self._terms.role)
+                    with Session(connection, join_transaction_mode="rollback_only") as session:
+                        return session.execute(chosen).all()
+            except SQLAlchemyError as error:
+                if meaning(error) is TransactionBroken:
+                    raise TransactionBroken(READ_ONLY) from None
+                self._raise(error)
 
     def connection(self) -> Connection:
         """The connection of the window, begun now if it is not yet; raises :class:`TransactionBroken`."""
@@ -80,7 +80,8 @@ class SqlTransaction:
             with self._lock:
                 self._require_open()
                 if self._connection is None:
-                    self._begin()
+                    with self._verdict.telling():
+                        self._begin()
         if self._connection is None or self._connection.closed:
             self.refuse("close() of its connection")
         return self._connection
@@ -88,7 +89,7 @@ class SqlTransaction:
     def refuse(self, deed: str) -> NoReturn:
         """Fail the window for what the collector did; raises :class:`TransactionBroken`."""
         self.was_broken(f"the collector called {deed}")
-        raise self._broken_error()
+        raise self._verdict.error()
 
     @property
     def over(self) -> bool:
@@ -97,14 +98,14 @@ class SqlTransaction:
 
     def was_broken(self, why: str) -> None:
         """Remember that this window cannot be sealed any more, even if the collector swallows the error."""
-        self._broken = self._broken or why
+        self._verdict.broken = self._verdict.broken or why
 
     def statement_failed(self, connection: Connection) -> None:
         """SQLite only: a failed statement fails the window, unless a savepoint is there to undo it."""
         if not self._ours and connection is self._connection:
             driver = connection.connection.driver_connection
             if not connection.in_nested_transaction() or not getattr(driver, "in_transaction", False):
-                self._failed = True
+                self._verdict.failed = True
                 self._database.dialect.break_window(connection)
 
     def was_used(self) -> None:
@@ -113,21 +114,16 @@ class SqlTransaction:
 
     def was_rolled_back(self, connection: Connection) -> None:
         """The collector, or SQLAlchemy after a failed flush, rolled all of the window back."""
-        self._failed |= self._database.dialect.aborted(connection)
-        if not self._failed:
+        self._verdict.failed |= self._database.dialect.aborted(connection)
+        if not self._verdict.failed:
             self.was_broken("its transaction was rolled back")
         self._database.dialect.break_window(connection)
 
     def translate(self, error: BaseException) -> BaseException:
-        return self._meant(error, ours=self._hurt())
+        return self._verdict.of(error, hit=self._hurt())
 
-    def _meant(self, error: BaseException, *, ours: bool) -> BaseException:
-        if isinstance(error, TenantcollectError):
-            return error
-        meant = meaning(error)
-        if self._broken is not None or (self._failed and meant is TransactionBroken):
-            return self._broken_error()
-        return translated(error) if ours and meant in SHARED_FAULTS else error
+    def vouches(self, error: BaseException) -> bool:
+        return self._verdict.told(error)
 
     def _hurt(self) -> bool:
         """Whether the window's own connection was hit: a collector may have databases of its own, whose faults are
@@ -136,26 +132,23 @@ class SqlTransaction:
         connection = self._connection
         if connection is None:
             return False
-        return self._failed or connection.invalidated or connection.closed or self._database.dialect.aborted(connection)
+        gone = connection.invalidated or connection.closed
+        return self._verdict.failed or gone or self._database.dialect.aborted(connection)
 
     def _raise(self, error: Exception) -> NoReturn:
         """Raise what ``error`` of a statement of this window means."""
-        meant = self._meant(error, ours=True)
+        meant = self._verdict.of(error, hit=True)
         if meant is error:
             raise error
         raise meant from None
-
-    def _broken_error(self) -> TransactionBroken:
-        ended = f"{TransactionBroken()} ({self._broken})"
-        return TransactionBroken(ended if self._broken is not None else FAILED_STATEMENT)
 
     def _require_open(self) -> None:
         if self._process != os.getpid():
             raise TransactionBroken("This window belongs to the process that this one was forked from.")
         if self._over:
             raise TransactionBroken("This window is over; nothing can be written through its db any more.")
-        if self._broken is not None or self._failed:
-            raise self._broken_error()
+        if self._verdict.lost:
+            raise self._verdict.error()
 
     def _begin(self) -> None:
         """Wait for the turn, connect, begin, put the guard in."""
@@ -302,7 +295,7 @@ class SqlTransaction:
             return LeaseLost()
         if otherwise is None:
             self.was_broken("its transaction was ended")
-        return otherwise or self._broken_error()
+        return otherwise or self._verdict.error()
 
     def abandon(self) -> None:
         if self._process != os.getpid():

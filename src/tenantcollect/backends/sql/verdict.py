@@ -1,0 +1,53 @@
+"""What has gone wrong with a window, and what its errors mean because of it (floor: backends; PROTOCOL 5)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+from attrs import define, field
+
+from tenantcollect.backends.sql.errors import FAILED_STATEMENT, SHARED_FAULTS, meaning, translated
+from tenantcollect.errors import TenantcollectError, TransactionBroken
+
+__all__ = ["Verdict"]
+
+
+@define(eq=False)
+class Verdict:
+    """``broken`` = what the collector did to the transaction; ``failed`` = a statement failed, and nothing undid it."""
+
+    broken: str | None = None
+    failed: bool = False
+    _told: WeakSet[BaseException] = field(factory=WeakSet)
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing of the window can be kept."""
+        return self.broken is not None or self.failed
+
+    def error(self) -> TransactionBroken:
+        """What a window that is lost is told."""
+        ended = f"{TransactionBroken()} ({self.broken})"
+        return TransactionBroken(ended if self.broken is not None else FAILED_STATEMENT)
+
+    def of(self, error: BaseException, *, hit: bool) -> BaseException:
+        """What ``error`` of a collector's SQL means; ``hit`` = it befell a connection of the window."""
+        if isinstance(error, TenantcollectError):
+            return error
+        meant = meaning(error)
+        if self.broken is not None or (self.failed and meant is TransactionBroken):
+            return self.error()
+        return translated(error, ours=False) if hit and meant in SHARED_FAULTS else error
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """What is raised in here is the database's word, which a collector only passes on."""
+        try:
+            yield
+        except TenantcollectError as error:
+            self._told.add(error)
+            raise
+
+    def told(self, error: BaseException) -> bool:
+        """Whether ``error`` was raised by the window itself."""
+        return error in self._told
