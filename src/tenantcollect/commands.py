@@ -61,8 +61,7 @@ class Commands:
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
                 self.events.emit(lifted(hold))
-            for key in keys:
-                self.state.schedule.defer(key, now)
+            self.state.schedule.wake(keys, at=now, every=True)
         return keys
 
     def trigger(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
@@ -101,8 +100,7 @@ class Commands:
     def _revised(self, changes: dict[Key, Revision], now: datetime, *, dry_run: bool) -> list[Key]:
         if changes and not dry_run:
             self.state.revise(changes)
-            for key in changes:
-                self.state.schedule.defer(key, now)
+            self.state.schedule.wake(changes, at=now, every=True)
         return sorted(changes)
 
     def _hold(self, hold: Hold) -> None:

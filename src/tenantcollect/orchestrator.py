@@ -307,9 +307,8 @@ class Orchestrator:
             now = self.now()
             for facts in self._survey.facts([checked_tenant(tenant_id)], now).values():
                 self.state.ensure(new_keys(facts), due_at=now)
-                for key in facts.states:
-                    if key.data_source == data_source:
-                        self.state.schedule.defer(key, now)
+                mine = [key for key in facts.states if key.data_source == data_source]
+                self.state.schedule.wake(mine, at=now, every=True)
 
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
         """The stored env, secret values as ``***``."""

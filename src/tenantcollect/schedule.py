@@ -43,6 +43,7 @@ class Entry:
     """One row of the schedule. ``next_due_at`` None = parked until something is configured or installed.
 
     ``busy`` = leased by somebody, as far as the backend knows. ``triggered`` = somebody ordered it to run now.
+    ``version`` moves on whenever somebody makes the key due.
     """
 
     key: Key
@@ -51,6 +52,7 @@ class Entry:
     progress: str | None = None
     busy: bool = False
     triggered: bool = False
+    version: int = 0
 
 
 class Schedule(Protocol):
@@ -63,16 +65,23 @@ class Schedule(Protocol):
         """
         ...
 
-    def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
-        """Look at ``key`` again at ``until`` (None = parked), or when it is woken, if ``waiting``."""
+    def defer(self, seen: Entry, until: datetime | None, *, waiting: bool = False, fence: int | None = None) -> None:
+        """Look at the key again at ``until`` (None = parked), or when it is woken, if ``waiting``.
+
+        Nothing happens when somebody made it due since it was ``seen`` (compare and set), or opened it after the
+        holder of ``fence``: what was decided before is no answer to that.
+        """
         ...
 
-    def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
-        """Make those of ``keys`` that are waiting (``parked``: or parked) due at ``at``."""
+    def wake(self, keys: Collection[Key], *, at: datetime, every: bool = False) -> None:
+        """Make those of ``keys`` that are waiting (``every``: all of them) due at ``at``."""
         ...
 
     def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
-        """Make ``keys`` due at ``at`` by order; they stay ``triggered`` until they are deferred."""
+        """Make ``keys`` due at ``at`` by order; they stay ``triggered`` until they are deferred.
+
+        One that runs now is due again afterwards.
+        """
         ...
 
     def unpark(self, at: datetime) -> None:

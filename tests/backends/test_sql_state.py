@@ -12,7 +12,20 @@ from tenantcollect.errors import ConfigurationError, CoverageInvalid, StorageErr
 from tenantcollect.keys import EVERYTHING, Key, Selection
 from tenantcollect.state import NewKey, Revision
 from tenantcollect.testing.sql import PostgresqlHarness, SqlHarness, SqliteHarness
-from tenantcollect.testing.steps import DAY, KEY, START, attempts, collect, key, made, opened, read, seal_of, window
+from tenantcollect.testing.steps import (
+    DAY,
+    KEY,
+    START,
+    attempts,
+    collect,
+    deferred,
+    key,
+    made,
+    opened,
+    read,
+    seal_of,
+    window,
+)
 from tenantcollect.windows import NOTHING
 
 
@@ -113,9 +126,9 @@ def test_naive_times_are_refused_at_the_border(harness: SqlHarness) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001 - the point
     state = harness.backend.state
     for call in (
-        lambda: state.schedule.defer(KEY, naive),
+        lambda: deferred(state, KEY, naive),
         lambda: state.schedule.due(EVERYTHING, now=naive, limit=1),
-        lambda: state.schedule.wake([KEY], at=naive, parked=True),
+        lambda: state.schedule.wake([KEY], at=naive, every=True),
         lambda: state.ensure([NewKey(key=KEY, history_start=START)], due_at=naive),
         lambda: list(state.history(EVERYTHING, limit=1, before=naive)),
     ):

@@ -21,7 +21,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.state import Resume, Status, WindowTransaction
 from tenantcollect.testing.sql import COLLECTED, PostgresqlHarness, SqlHarness, SqliteHarness
-from tenantcollect.testing.steps import KEY, TTL, failure, made, opened, read, seal_of, window
+from tenantcollect.testing.steps import KEY, TTL, deferred, failure, made, opened, read, seal_of, window
 
 
 class Base(DeclarativeBase):
@@ -234,7 +234,7 @@ def test_a_windows_own_thread_is_told_that_it_waits_for_itself(migrated_sqlite: 
     harness.write(transaction, 1)
     began = time.monotonic()
     with pytest.raises(Overloaded, match="this thread"):
-        harness.backend.state.schedule.defer(KEY, None)
+        deferred(harness.backend.state, KEY, None)
     assert time.monotonic() - began < 1
     transaction.seal(seal_of(transaction.claim))
     harness.close()

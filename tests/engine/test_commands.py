@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tenantcollect import ConfigurationError, TryLater, WindowTooLarge
+from tenantcollect import CollectorOptions, ConfigurationError, TryLater, WindowTooLarge
+from tenantcollect.events import HoldLifted
 
 from .conftest import START, Calls, collector, recording
 from .test_windows_of_a_pass import calls_of_chain, chain, spans
@@ -163,6 +164,42 @@ def test_trigger_does_not_wait_for_the_back_off(make, clock):
     failing[0] = False
     orchestrator.trigger("t1")
     assert orchestrator.run().windows.completed == 90
+
+
+def test_a_trigger_while_the_key_runs_is_not_lost(make, clock):
+    """The end of the run does not put off what was ordered meanwhile; the next pass runs the key again."""
+    calls = Calls()
+
+    def ordered(**_):
+        if len(calls.made) == 1:
+            clock.advance(minutes=1)
+            orchestrator.trigger("t1")
+
+    orchestrator = make({"acme.a": collector(recording(calls, ordered), options=CollectorOptions(initial_range=DAY))})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    assert len(calls.made) == 1
+    assert orchestrator.run().windows.completed == 1
+    assert orchestrator.run().windows.completed == 0
+
+
+def test_a_resume_between_the_look_and_the_deferral_is_not_lost(make, clock):
+    """What was decided before somebody acted is no answer: the key is looked at again in the same pass."""
+    calls = Calls()
+    orchestrator = make({"acme.a": collector(recording(calls), options=CollectorOptions(initial_range=DAY))})
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    orchestrator.pause("t1", until=clock.now + timedelta(minutes=1))
+    orchestrator.pause("t2")
+    clock.advance(minutes=2)
+
+    def react(event):
+        if isinstance(event, HoldLifted) and event.tenant_id == "t1":
+            orchestrator.resume("t2")
+
+    orchestrator.subscribe(react)
+    assert orchestrator.run().windows.completed == 2
+    assert {tenant for tenant, *_ in calls.made} == {"t1", "t2"}
 
 
 def test_dry_run_changes_nothing(make):

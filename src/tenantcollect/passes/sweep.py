@@ -27,6 +27,7 @@ from tenantcollect.passes.limits import Limits
 from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
+from tenantcollect.schedule import Entry
 from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
 from tenantcollect.state import Claim, KeyState, Opening, State
 from tenantcollect.survey import Survey, new_keys
@@ -172,13 +173,13 @@ class Pass:
             self.engine.stale.add(key)
             self.engine.emit(KeyStale(key=key, fresh_until=fresh_until))
 
-    def _due(self) -> list[Key]:
+    def _due(self) -> list[Entry]:
         """The keys to decide about now, tenants in turn."""
         limit = PAGE + len(self._settled) + len(self._flying)
         due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
         self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying}
         passed_over = self._settled | {turn.lease.key for turn in self._flying}
-        return [entry.key for entry in due if not entry.busy and entry.key not in passed_over]
+        return [entry for entry in due if not entry.busy and entry.key not in passed_over]
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
         """Those that may run and for which there is room."""
@@ -195,14 +196,18 @@ class Pass:
         self._settled |= elsewhere
         for facts, decision in idle:
             self._defer(facts, decision)
-        self._look_again([d.key for _, d in idle if d.reason is Reason.WAITING_FOR_UPSTREAM])
+        self._look_again([f.entries[d.key] for f, d in idle if d.reason is Reason.WAITING_FOR_UPSTREAM])
         return len(idle)
 
-    def _decided(self, keys: list[Key]) -> list[tuple[Facts, Decision]]:
-        if not keys:
+    def _decided(self, due: list[Entry]) -> list[tuple[Facts, Decision]]:
+        """A decision stands on the entry, read before all else: what comes after it is a reason to look again."""
+        if not due:
             return []
-        facts = self.engine.survey.facts({key.tenant_id for key in keys}, self.now, keys)
-        return [(facts[key.tenant_id], decide(facts[key.tenant_id], key)) for key in keys]
+        seen = {entry.key: entry for entry in due}
+        facts = self.engine.survey.facts({key.tenant_id for key in seen}, self.now, seen)
+        for each in facts.values():
+            each.entries = {**each.entries, **seen}
+        return [(facts[key.tenant_id], decide(facts[key.tenant_id], key)) for key in seen]
 
     def _admitted(self, facts: Facts, key: Key) -> bool:
         if (key.tenant_id, key.data_source) in self._limited:
@@ -215,10 +220,10 @@ class Pass:
         interval = terms_of(collector, facts.sources.get(key.data_source)).interval if collector else timedelta()
         at = next_look(decision, self.now, max(interval, timedelta(seconds=1)))
         waiting = decision.reason is Reason.WAITING_FOR_UPSTREAM or decision.needs_action
-        self.engine.state.schedule.defer(key, at, waiting=waiting)
+        self.engine.state.schedule.defer(facts.entries[key], at, waiting=waiting)
         self.tally.decided(decision)
 
-    def _look_again(self, waiting: list[Key]) -> None:
+    def _look_again(self, waiting: list[Entry]) -> None:
         """An upstream may have moved between the look and the deferral; its hint was then lost (PROTOCOL P9)."""
         moved = [d.key for _, d in self._decided(waiting) if d.reason is not Reason.WAITING_FOR_UPSTREAM]
         if moved:
@@ -281,6 +286,7 @@ class Pass:
         return Turn(
             lease=lease,
             claim=claim,
+            seen=facts.entries[key],
             state=evolve(facts.states[key], fence=claim.fence, window_seq=claim.window_seq),
             collector=facts.collectors[key.collector],
             revision=facts.sources[key.data_source].revision,

@@ -22,6 +22,7 @@ from tenantcollect.testing.steps import (
     TTL,
     attempts,
     collect,
+    deferred,
     failure,
     key,
     made,
@@ -235,7 +236,7 @@ class FencingTests(Suite):
         harness.write(transaction, 1)
         began = time.monotonic()
         other, schedule = harness.beside(), harness.backend.state.schedule
-        schedule.defer(KEY, START, waiting=True)
+        deferred(harness.backend.state, KEY, START, waiting=True)
         schedule.wake([KEY], at=START + DAY)
         schedule.unpark(START)
         schedule.report({KEY: "half"})

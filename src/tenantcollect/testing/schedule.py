@@ -7,10 +7,10 @@ import pytest
 
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import EVERYTHING, Key, Selection
-from tenantcollect.schedule import Hold
+from tenantcollect.schedule import Hold, Schedule
 from tenantcollect.state import State
 from tenantcollect.testing.harness import Harness
-from tenantcollect.testing.steps import DAY, KEY, START, TTL, key, made, opened
+from tenantcollect.testing.steps import DAY, KEY, START, TTL, deferred, key, made, opened
 from tenantcollect.testing.suite import Suite
 
 __all__ = ["ScheduleTests"]
@@ -40,16 +40,16 @@ class ScheduleTests(Suite):
     def test_s11_not_due(self, harness: Harness, state: State) -> None:
         """A key is due from its time on, not before."""
         made(harness.backend)
-        state.schedule.defer(KEY, START)
+        deferred(state, KEY, START)
         assert due(state, START - MINUTE) == []
         assert due(state, START) == [KEY]
-        state.schedule.defer(KEY, START + MINUTE)
+        deferred(state, KEY, START + MINUTE)
         assert due(state, START) == []
 
     def test_s11_new_keys_are_due_when_said(self, harness: Harness, state: State) -> None:
         """A key is due when ``ensure`` says; ensuring it again does not move that."""
         made(harness.backend)
-        state.schedule.defer(KEY, START + DAY)
+        deferred(state, KEY, START + DAY)
         made(harness.backend)
         assert due(state, START) == []
         assert state.schedule.entries([KEY])[KEY].next_due_at == START + DAY
@@ -58,9 +58,9 @@ class ScheduleTests(Suite):
         """A parked key is never due until something is configured, which wakes the waiting too."""
         keys = [KEY, key("beta"), key("gamma")]
         made(harness.backend, keys)
-        state.schedule.defer(keys[0], None)
-        state.schedule.defer(keys[1], START + DAY)
-        state.schedule.defer(keys[2], START + DAY, waiting=True)
+        deferred(state, keys[0], None)
+        deferred(state, keys[1], START + DAY)
+        deferred(state, keys[2], START + DAY, waiting=True)
         assert due(state, START + 1000 * DAY) == keys[1:]
         state.schedule.unpark(START)
         assert due(state, START) == [keys[0], keys[2]]
@@ -69,19 +69,19 @@ class ScheduleTests(Suite):
         """Waking makes those due that wait for an upstream, and leaves the others at their time."""
         waits, backs_off, parked = KEY, key(script="branch"), key(script="tag")
         made(harness.backend, [waits, backs_off, parked])
-        state.schedule.defer(waits, START + DAY, waiting=True)
-        state.schedule.defer(backs_off, START + DAY)
-        state.schedule.defer(parked, None)
+        deferred(state, waits, START + DAY, waiting=True)
+        deferred(state, backs_off, START + DAY)
+        deferred(state, parked, None)
         state.schedule.wake([waits, backs_off, parked, key("unknown")], at=START)
         assert due(state, START) == [waits]
-        state.schedule.wake([backs_off, parked], at=START, parked=True)
-        assert due(state, START) == [waits, parked] or due(state, START) == [parked, waits]
+        state.schedule.wake([backs_off, parked], at=START, every=True)
+        assert sorted(due(state, START)) == sorted([waits, backs_off, parked])
 
     def test_s11_deferring_ends_the_wait(self, harness: Harness, state: State) -> None:
         """A key that was looked at again, and waits no more, is not woken."""
         made(harness.backend)
-        state.schedule.defer(KEY, START + DAY, waiting=True)
-        state.schedule.defer(KEY, START + DAY)
+        deferred(state, KEY, START + DAY, waiting=True)
+        deferred(state, KEY, START + DAY)
         state.schedule.wake([KEY], at=START)
         assert due(state, START) == []
 
@@ -89,16 +89,49 @@ class ScheduleTests(Suite):
         """A key that somebody ordered to run is due, and stays marked until it is deferred."""
         ordered, other = KEY, key("beta")
         made(harness.backend, [ordered, other])
-        state.schedule.defer(ordered, None)
-        state.schedule.defer(other, START + DAY)
+        deferred(state, ordered, None)
+        deferred(state, other, START + DAY)
         state.schedule.trigger([ordered, key("unknown")], at=START)
         assert due(state, START) == [ordered]
         marks = {which: entry.triggered for which, entry in state.schedule.entries([ordered, other]).items()}
         assert marks == {ordered: True, other: False}
         state.schedule.wake([ordered], at=START)
         assert state.schedule.due(EVERYTHING, now=START, limit=1)[0].triggered
-        state.schedule.defer(ordered, START)
+        deferred(state, ordered, START)
         assert not state.schedule.entries([ordered])[ordered].triggered
+
+    @pytest.mark.parametrize(
+        "make_due",
+        [
+            lambda schedule: schedule.trigger([KEY], at=START),
+            lambda schedule: schedule.wake([KEY], at=START),
+            lambda schedule: schedule.wake([KEY], at=START, every=True),
+            lambda schedule: schedule.unpark(START),
+        ],
+        ids=["trigger", "wake", "wake every", "unpark"],
+    )
+    def test_s11_deferring_is_compare_and_set(
+        self, harness: Harness, state: State, make_due: Callable[[Schedule], object]
+    ) -> None:
+        """Who makes a key due is not overruled by a look that was taken before, even at the very same time."""
+        made(harness.backend)
+        deferred(state, KEY, START, waiting=True)
+        seen = state.schedule.due(EVERYTHING, now=START, limit=1)[0]
+        make_due(state.schedule)
+        state.schedule.defer(seen, START + DAY)
+        assert due(state, START) == [KEY]
+        state.schedule.defer(state.schedule.due(EVERYTHING, now=START, limit=1)[0], START + DAY)
+        assert due(state, START) == []
+
+    def test_s11_deferring_by_a_former_holder(self, harness: Harness, state: State) -> None:
+        """A holder whose key was opened by another one says nothing any more of when to look at it."""
+        made(harness.backend)
+        seen = state.schedule.entries([KEY])[KEY]
+        former, holder = opened(harness.backend, owner="former"), opened(harness.backend, owner="next")
+        state.schedule.defer(seen, START + DAY, fence=former.fence)
+        assert state.schedule.entries([KEY])[KEY].next_due_at == seen.next_due_at
+        state.schedule.defer(seen, START + DAY, fence=holder.fence)
+        assert state.schedule.entries([KEY])[KEY].next_due_at == START + DAY
 
     def test_s11_tenants_in_turn(self, harness: Harness, state: State) -> None:
         """Each tenant's first key comes before any tenant's second, however long the flood waited."""
@@ -106,7 +139,7 @@ class ScheduleTests(Suite):
         small = [key("small", script=f"s{n}") for n in range(2)]
         made(harness.backend, [*flood, *small])
         for number, which in enumerate([*flood, *small]):
-            state.schedule.defer(which, START + number * MINUTE)
+            deferred(state, which, START + number * MINUTE)
         assert due(state, START + DAY)[:4] == [flood[0], small[0], flood[1], small[1]]
         assert due(state, START + DAY, limit=3) == [flood[0], small[0], flood[1]]
         assert sorted(due(state, START + DAY)) == sorted([*flood, *small])
@@ -116,7 +149,7 @@ class ScheduleTests(Suite):
         keys = [key("a"), key("b")]
         made(harness.backend, keys)
         for number, which in enumerate(keys):
-            state.schedule.defer(which, START + number * MINUTE)
+            deferred(state, which, START + number * MINUTE)
         harness.backend.locks.acquire(keys[:1], owner="worker-1", ttl=TTL)
         entries = state.schedule.due(EVERYTHING, now=START + DAY, limit=10)
         assert [(entry.key, entry.busy) for entry in entries] == [(keys[1], False), (keys[0], True)]
@@ -136,14 +169,14 @@ class ScheduleTests(Suite):
         state.schedule.report({KEY: "3 of 7", key("unknown"): "lost"})
         assert state.schedule.entries([KEY, key("unknown")]).keys() == {KEY}
         assert state.schedule.entries([KEY])[KEY].progress == "3 of 7"
-        state.schedule.defer(KEY, START)
+        deferred(state, KEY, START)
         assert state.schedule.entries([KEY])[KEY].progress is None
 
     @pytest.mark.parametrize(
         "call",
         [
             lambda state, naive: state.schedule.due(EVERYTHING, now=naive, limit=1),
-            lambda state, naive: state.schedule.defer(KEY, naive),
+            lambda state, naive: deferred(state, KEY, naive),
             lambda state, naive: state.schedule.wake([KEY], at=naive),
             lambda state, naive: state.schedule.trigger([KEY], at=naive),
             lambda state, naive: state.schedule.unpark(naive),

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from tenantcollect.errors import LeaseLost
 from tenantcollect.keys import EVERYTHING, Key, Selection
-from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Seal, Status
+from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Seal, State, Status
 from tenantcollect.testing.harness import Backend, Harness
 from tenantcollect.windows import Window, WindowSet
 
@@ -17,6 +17,7 @@ __all__ = [
     "TTL",
     "attempts",
     "collect",
+    "deferred",
     "failure",
     "key",
     "made",
@@ -51,6 +52,11 @@ def made(backend: Backend, keys: Collection[Key] = (KEY,)) -> Key:
     new = [NewKey(key=each, history_start=START) for each in keys]
     backend.state.ensure(new, due_at=backend.state.now())
     return next(iter(keys))
+
+
+def deferred(state: State, which: Key, until: datetime | None, *, waiting: bool = False) -> None:
+    """Look at the key again later, whatever was ordered until now."""
+    state.schedule.defer(state.schedule.entries([which])[which], until, waiting=waiting)
 
 
 def read(backend: Backend, which: Key = KEY) -> KeyState:

@@ -17,6 +17,7 @@ from tenantcollect.testing.steps import (
     KEY,
     START,
     attempts,
+    deferred,
     failure,
     key,
     made,
@@ -184,7 +185,7 @@ class ValueTests(Suite):
         with pytest.raises(ConfigurationError, match="years 1 to 9999"):
             NewKey(key=key("beta"), history_start=far)
         with pytest.raises(ConfigurationError, match="years 1 to 9999"):
-            state.schedule.defer(KEY, far)
+            deferred(state, KEY, far)
 
     def test_s19_old_and_late_dates_that_exist_are_kept(self, harness: Harness) -> None:
         """A history start in 1900 and a due time in 9999 come back as given."""

@@ -22,6 +22,7 @@ from tenantcollect.errors import ChildDied, StorageError, WindowTimedOut
 from tenantcollect.events import Event
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
+from tenantcollect.schedule import Entry
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, State
 from tenantcollect.windows import Window
@@ -47,6 +48,7 @@ class Errand:
 
     lease: Lease
     claim: Claim
+    seen: Entry
     revision: str
     planned_at: datetime
     timeout: timedelta
@@ -91,6 +93,7 @@ class Children:
         errand = Errand(
             lease=turn.lease,
             claim=turn.claim,
+            seen=turn.seen,
             revision=turn.revision,
             planned_at=turn.planned_at,
             timeout=timeout,
@@ -167,6 +170,7 @@ def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
     return Turn(
         lease=errand.lease,
         claim=errand.claim,
+        seen=errand.seen,
         state=found,
         collector=collector,
         revision=errand.revision,

@@ -11,6 +11,7 @@ from tenantcollect.collectors import Collector
 from tenantcollect.errors import LeaseLost, WindowCancelled
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
+from tenantcollect.schedule import Entry
 from tenantcollect.state import Claim, KeyState, WindowTransaction
 from tenantcollect.windows import Window
 
@@ -23,11 +24,13 @@ NextWindow = Callable[[KeyState], Window | None]
 class Turn:
     """A leased key, from its opening to its release; the walking thread, the heartbeat and the pass share it.
 
-    ``next_window`` plans what follows after a seal; ``may_continue`` is asked before each further window.
+    ``seen`` is the schedule's row that it was claimed for. ``next_window`` plans what follows after a seal;
+    ``may_continue`` is asked before each further window.
     """
 
     lease: Lease
     claim: Claim
+    seen: Entry
     state: KeyState
     collector: Collector
     revision: str

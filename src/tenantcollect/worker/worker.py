@@ -200,7 +200,8 @@ class Worker:
             if not outcome.lost and (outcome.down is None or outcome.retry_at):
                 parked = outcome.failed and outcome.retry_at is None
                 due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
-                patiently(lambda: self.parts.state.schedule.defer(key, due_at, waiting=parked))
+                schedule, fence = self.parts.state.schedule, turn.claim.fence
+                patiently(lambda: schedule.defer(turn.seen, due_at, waiting=parked, fence=fence))
             patiently(lambda: self.parts.locks.release([turn.lease]))
             wake_dependents(self.parts.state, turn, all_below=bool(outcome.reason))
         except StorageError as error:

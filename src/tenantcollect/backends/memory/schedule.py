@@ -34,14 +34,16 @@ class MemorySchedule:
         )
         return [entry for *_, entry in in_turn[:limit]]
 
-    def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
-        until = None if until is None else utc(until)
+    def defer(self, seen: Entry, until: datetime | None, *, waiting: bool = False, fence: int | None = None) -> None:
+        until, key = None if until is None else utc(until), seen.key
         with self._store.lock:
-            if key in self._store.entries:
-                self._store.entries[key] = Entry(key=key, next_due_at=until, waiting=waiting)
+            entry, row = self._store.entries.get(key), self._store.rows.get(key)
+            passed = fence is not None and (row is None or row.state.fence != fence)
+            if entry and entry.version == seen.version and not passed:
+                self._store.entries[key] = Entry(key=key, next_due_at=until, waiting=waiting, version=entry.version)
 
-    def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
-        self._make_due(keys, at, lambda entry: entry.waiting or (parked and entry.next_due_at is None))
+    def wake(self, keys: Collection[Key], *, at: datetime, every: bool = False) -> None:
+        self._make_due(keys, at, lambda entry: every or entry.waiting)
 
     def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
         self._make_due(keys, at, lambda _: True, triggered=True)
@@ -57,7 +59,9 @@ class MemorySchedule:
             for key in keys:
                 entry = self._store.entries.get(key)
                 if entry and which(entry):
-                    self._store.entries[key] = evolve(entry, next_due_at=at, triggered=entry.triggered or triggered)
+                    self._store.entries[key] = evolve(
+                        entry, next_due_at=at, triggered=entry.triggered or triggered, version=entry.version + 1
+                    )
 
     def report(self, progress: Mapping[Key, str]) -> None:
         with self._store.lock:

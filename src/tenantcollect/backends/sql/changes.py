@@ -29,7 +29,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from tenantcollect.backends.sql.columns import KEY, dumped
 from tenantcollect.backends.sql.dialect import Dialect, Step
-from tenantcollect.backends.sql.expressions import Clock
+from tenantcollect.backends.sql.expressions import Clock, is_key
 from tenantcollect.backends.sql.schema import LONGEST_ERROR, Tables
 from tenantcollect.keys import Key
 from tenantcollect.state import Claim, Failure, Resume, Seal, Status
@@ -125,7 +125,7 @@ class Change:
 def held(run: Table, claim: Claim) -> ColumnElement[bool]:
     """Whether the state row is still as the holder of ``claim`` knows it (PROTOCOL 2.1, 2.2)."""
     return and_(
-        _is_key(run, claim.key),
+        is_key(run, claim.key),
         run.c.fence == claim.fence,
         run.c.holder == claim.token,
         run.c.window_seq == claim.window_seq,
@@ -262,7 +262,3 @@ def _bounds(window: Window) -> dict[str, Any]:
 
 def _literal(table: Table, name: str, value: Any) -> ColumnElement[Any]:
     return value if isinstance(value, ColumnElement) else literal(value, table.c[name].type)
-
-
-def _is_key(table: Table, key: Key) -> ColumnElement[bool]:
-    return and_(*(table.c[part] == getattr(key, part) for part in KEY))

@@ -36,6 +36,7 @@ __all__ = [
     "EpochMicroseconds",
     "after",
     "among",
+    "is_key",
     "kept",
     "key_of",
     "key_rows",
@@ -125,6 +126,11 @@ def key_rows(connection: Connection, keys: Iterable[Key], name: str = "wanted") 
     """``keys`` as a table."""
     parts = ({part: getattr(key, part) for part in KEY} for key in keys)
     return rows(connection, name, KEY_COLUMNS, parts)
+
+
+def is_key(table: FromClause, key: Key) -> ColumnElement[bool]:
+    """Whether a row is of ``key``."""
+    return and_(*(table.c[part] == getattr(key, part) for part in KEY))
 
 
 def same_key(left: FromClause, right: FromClause) -> ColumnElement[bool]:

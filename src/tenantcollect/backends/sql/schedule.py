@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    exists,
     func,
     literal_column,
     or_,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, is_key, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.locks import busy
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry, Hold
@@ -69,20 +70,22 @@ class SqlSchedule:
             )
             return [_entry(row) for row in connection.execute(in_turn)]
 
-    def defer(self, key: Key, until: datetime | None, *, waiting: bool = False) -> None:
-        lease = self._database.tables.lease
-        mine = and_(*(lease.c[part] == getattr(key, part) for part in KEY))
+    def defer(self, seen: Entry, until: datetime | None, *, waiting: bool = False, fence: int | None = None) -> None:
+        """P9: compare and set, by the version and by the fence, which any lock backend has; no row is locked for it."""
+        lease, run = self._database.tables.lease, self._database.tables.run
+        unmoved = and_(is_key(lease, seen.key), lease.c.version == seen.version)
+        if fence is not None:
+            unmoved = and_(unmoved, exists().where(is_key(run, seen.key), run.c.fence == fence))
+        values = {"next_due_at": until, "waiting": waiting, "triggered": False, "progress": None}
         with self._database.hinting() as connection:
-            connection.execute(
-                update(lease).where(mine).values(next_due_at=until, waiting=waiting, triggered=False, progress=None)
-            )
+            connection.execute(update(lease).where(unmoved).values(values))
 
-    def wake(self, keys: Collection[Key], *, at: datetime, parked: bool = False) -> None:
+    def wake(self, keys: Collection[Key], *, at: datetime, every: bool = False) -> None:
         """P10: a hint after a commit; it locks no row of the state, so it can fail no window."""
         if not keys:
             return
         lease = self._database.tables.lease
-        which = or_(lease.c.waiting, lease.c.next_due_at.is_(None)) if parked else lease.c.waiting
+        which = true() if every else lease.c.waiting
         with self._database.hinting() as connection:
             asked = key_rows(connection, keys)
             sleeping = _keys(lease).join(asked, same_key(lease, asked)).where(which)
@@ -106,7 +109,8 @@ class SqlSchedule:
         lease = self._database.tables.lease
         locked = which.order_by(*(lease.c[part] for part in KEY)).with_for_update(of=lease)
         found = self._database.dialect.materialized(connection, locked, "sleeping")
-        connection.execute(update(lease).where(same_key(lease, found)).values(next_due_at=at, **also))
+        moved = {"next_due_at": at, "version": lease.c.version + 1, **also}
+        connection.execute(update(lease).where(same_key(lease, found)).values(moved))
 
     def report(self, progress: Mapping[Key, str]) -> None:
         if not progress:
@@ -141,7 +145,7 @@ def _keys(lease: Table) -> Select[Any]:
 
 
 def _columns(lease: Table) -> list[ColumnElement[Any]]:
-    return [lease.c[name] for name in (*KEY, "next_due_at", "waiting", "triggered", "progress")]
+    return [lease.c[name] for name in (*KEY, "next_due_at", "waiting", "triggered", "progress", "version")]
 
 
 def _entry(row: Row[Any]) -> Entry:
@@ -151,6 +155,7 @@ def _entry(row: Row[Any]) -> Entry:
         waiting=row.waiting,
         triggered=row.triggered,
         progress=row.progress,
+        version=row.version,
         busy=bool(row.busy),
     )
 

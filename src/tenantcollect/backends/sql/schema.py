@@ -130,6 +130,7 @@ def _lease(metadata: MetaData) -> Table:
         Column("waiting", Boolean, nullable=False, server_default=text("false")),
         Column("progress", Text),
         Column("triggered", Boolean, nullable=False, server_default=text("false")),
+        Column("version", BIG, nullable=False, server_default=text("0")),
         PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
         *_lengths("lease"),
         Index(f"{name}_due", "next_due_at"),

@@ -33,7 +33,7 @@ from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, ab
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, kept, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, is_key, kept, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.transaction import SqlTransaction
@@ -216,7 +216,7 @@ class SqlState:
     def _undoubted(self, claim: Claim) -> Iterator[tuple[Connection, Row[Any] | None]]:
         """The state row, locked: whatever was being committed to it has happened, or never will."""
         run = self._database.tables.run
-        row = select(run).where(_is_key(run, claim.key)).with_for_update()
+        row = select(run).where(is_key(run, claim.key)).with_for_update()
         try:
             with self._database.writing(patient=True) as connection:
                 self._database.dialect.hurry(connection, WAIT_FOR_DOUBT)
@@ -237,7 +237,7 @@ class SqlState:
 
     def _revise(self, connection: Connection, key: Key, revision: Revision) -> bool:
         run, history = self._database.tables.run, self._database.tables.history
-        change = update(run).where(_is_key(run, key)).values(_revised(run, revision))
+        change = update(run).where(is_key(run, key)).values(_revised(run, revision))
         row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one_or_none()
         if row is not None and revision.replayed is not None:
             connection.execute(insert(history).values(replayed(key, revision.replayed, row)))
@@ -262,10 +262,6 @@ class SqlState:
 
 def _key_columns(table: Table) -> list[ColumnElement[Any]]:
     return [table.c[part] for part in KEY]
-
-
-def _is_key(table: Table, key: Key) -> ColumnElement[bool]:
-    return and_(*(table.c[part] == value for part, value in _parts(key).items()))
 
 
 def _parts(key: Key) -> dict[str, str]:

@@ -124,6 +124,7 @@ def _schedule(schema: str | None) -> None:
         sa.Column("waiting", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         sa.Column("progress", sa.Text()),
         sa.Column("triggered", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+        sa.Column("version", BIG, nullable=False, server_default=sa.text("0")),
         sa.PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
         *_lengths("lease"),
         schema=schema,
