@@ -4,9 +4,9 @@ A holder that is at work then cannot seal, so nobody walks on with an old plan (
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from attrs import define
+from attrs import define, evolve
 
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Events
@@ -14,9 +14,9 @@ from tenantcollect.holding import lifted, placed
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Hold
-from tenantcollect.scheduling import Facts
-from tenantcollect.state import KeyState, Revision, State
-from tenantcollect.survey import Survey
+from tenantcollect.scheduling import Facts, lost_start
+from tenantcollect.state import Revision, State
+from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import NOTHING, Window, WindowSet
 
 __all__ = ["Commands"]
@@ -91,7 +91,7 @@ class Commands:
         a cursor that says "already seen" goes too.
         """
         changes = {
-            key: _replayed(facts.states[key], window, now)
+            key: _replayed(facts, key, window)
             for facts, key in self._with(selection, now, dependents=dependents)
             if key in facts.states
         }
@@ -131,15 +131,25 @@ def _scopes(selection: Selection, keys: list[Key]) -> set[tuple[str, str, str]]:
     return {(key.tenant_id, key.data_source, key.script if named else "") for key in keys}
 
 
-def _replayed(state: KeyState, window: Window | None, now: datetime) -> Revision:
+def _replayed(facts: Facts, key: Key, window: Window | None) -> Revision:
+    state, now = facts.states[key], facts.now
     coverage = state.coverage or NOTHING
-    dropped = window or Window(state.history_start, max(coverage.end or now, now))
+    begins = _as_new(facts, key) if lost_start(state, now) else state.history_start
+    dropped = window or Window(begins, max(coverage.end or now, now))
     left = coverage - WindowSet((dropped,)) if state.coverage is not None and window else NOTHING
     unfinished = state.resume.window if state.resume else None
     return Revision(
+        history_start=begins,
         coverage=left,
-        last_fetched_data_date=left.unbroken_end(state.history_start),
+        last_fetched_data_date=left.unbroken_end(begins),
         replayed=dropped,
         restart=unfinished is not None and unfinished.intersection(dropped) is not None,
         forget=window is None,
     )
+
+
+def _as_new(facts: Facts, key: Key) -> datetime:
+    """Where the history of ``key`` would begin if it were made now; just before now, if nobody knows."""
+    sound = {other: state for other, state in facts.states.items() if not lost_start(state, facts.now)}
+    starts = {new.key: new.history_start for new in new_keys(evolve(facts, states=sound, decisions={}))}
+    return starts.get(key, facts.now - timedelta(days=1))

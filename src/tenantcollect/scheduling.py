@@ -25,6 +25,7 @@ __all__ = [
     "Facts",
     "decide",
     "is_stale",
+    "lost_start",
     "next_look",
     "next_window",
     "over",
@@ -43,12 +44,12 @@ NEEDS_ACTION = frozenset(
         Reason.COLLECTOR_BROKEN,
     }
 )
-MOVING = frozenset({Reason.RUNNABLE, Reason.UNATTENDED, Reason.RUNNING, Reason.AT_CAPACITY})
 UNATTENDED_AFTER = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=1)
 STALE_INTERVALS = 3
 POLL_HELD = timedelta(hours=1)
 
+REPLAY = "collect it anew: tenantcollect replay {t} {s} {c}"
 ACTIONS = {
     Reason.AUTH_FAILED: "set working credentials: tenantcollect config set {t} {s} KEY=-  "
     "(or, if they work again: tenantcollect resume {t} {s})",
@@ -68,7 +69,8 @@ ACTIONS = {
 class Decision:
     """The one reason of a key. ``until`` is when it ends by itself; ``plan`` is there when planning was reached.
 
-    ``moving`` = it may still extend its coverage soon, so dependents wait for whole windows.
+    ``moving`` = it may still extend its coverage soon, so dependents wait for whole windows. ``cure`` is what to do,
+    where that is not what the reason usually asks for.
     """
 
     key: Key
@@ -76,6 +78,7 @@ class Decision:
     since: datetime | None = None
     until: datetime | None = None
     detail: str = ""
+    cure: str | None = None
     root_cause: str | None = None
     root_reason: Reason | None = None
     root_action: str | None = None
@@ -101,7 +104,7 @@ class Decision:
     @property
     def action(self) -> str | None:
         """What to do, as a command, here or at the root of the chain; None = nothing, it ends by itself."""
-        text = ACTIONS.get(self.reason)
+        text = self.cure or ACTIONS.get(self.reason)
         if text is None:
             return self.root_action
         return text.format(t=self.key.tenant_id, s=self.key.data_source, c=self.key.script)
@@ -225,7 +228,7 @@ def _planned(facts: Facts, key: Key) -> Decision:
     if state is None:
         return Decision(key=key, reason=Reason.NOT_DUE, detail="its row is made by the next pass", moving=True)
     if problem := _distrusted(facts, state):
-        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=problem)
+        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=problem, cure=REPLAY)
     if state.retry_at and state.retry_at > facts.now and not _triggered(facts, key):
         return Decision(
             key=key,
@@ -255,12 +258,18 @@ def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
 
 def _distrusted(facts: Facts, state: KeyState) -> str | None:
     """Why the stored coverage cannot be planned with; a small step of the clock is no error (PROTOCOL 9)."""
-    problem = state.problem if state.coverage is None else None
-    if state.coverage and state.coverage.end and state.coverage.end > facts.now + FAR_FUTURE:
-        problem = f"The stored coverage reaches into the future, to {state.coverage.end.isoformat()}."
-    key = state.key
-    cure = f"replay the key: tenantcollect replay {key.tenant_id} {key.data_source} {key.script}"
-    return f"{problem} To collect it anew, {cure}" if problem else None
+    if state.coverage is None:
+        return state.problem
+    if lost_start(state, facts.now):
+        return f"The stored history begins in the future, at {state.history_start.isoformat()}."
+    if state.coverage.end and state.coverage.end > facts.now + FAR_FUTURE:
+        return f"The stored coverage reaches into the future, to {state.coverage.end.isoformat()}."
+    return None
+
+
+def lost_start(state: KeyState, now: datetime) -> bool:
+    """Whether nobody can say any more where the history of a key begins."""
+    return state.history_lost or state.history_start > now + FAR_FUTURE
 
 
 def _triggered(facts: Facts, key: Key) -> bool:

@@ -72,12 +72,16 @@ class Resume:
 
 @frozen(kw_only=True)
 class KeyState:
-    """One state row, as read. ``coverage`` None = what is stored cannot be trusted, see ``problem``."""
+    """One state row, as read. ``coverage`` None = what is stored cannot be trusted, see ``problem``.
+
+    ``history_lost`` = what is stored as history start is no time; ``history_start`` then means nothing.
+    """
 
     key: Key
     history_start: datetime
     coverage: WindowSet | None = NOTHING
     problem: str | None = None
+    history_lost: bool = False
     window_seq: int = 0
     fence: int = 0
     status: Status = Status.PENDING

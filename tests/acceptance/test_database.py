@@ -274,3 +274,33 @@ def test_g4_a_collectors_own_database_stops_nobody_else(make: Any, fault: Any) -
     report = orchestrator.run()
     assert report.error is None
     assert (report.windows.completed, report.windows.failed) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "spoiled"),
+    [
+        ("coverage", "by hand"),
+        ("coverage", '[["2026-04-28T00:00:00+00:00", "2999-01-01T00:00:00+00:00"]]'),
+        ("history_start", "infinity"),
+        ("history_start", "2999-01-01 00:00:00+00:00"),
+    ],
+)
+def test_g7_what_was_spoiled_by_hand_is_told_with_the_replay_that_cures_it(
+    make: Any, database_url: str, column: str, spoiled: str
+) -> None:
+    """Coverage or a history start that cannot be trusted holds that key, and its replay begins it anew."""
+    orchestrator = make(lambda **_: 1)
+    orchestrator.configure("t2", "acme", {})
+    orchestrator.run()
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        spoil = f"UPDATE tenantcollect_data_source_run SET {column} = '{spoiled}' WHERE tenant_id = 't1'"
+        connection.execute(sa.text(spoil))
+    engine.dispose()
+    [row] = orchestrator.explain("t1")
+    assert row.action == "collect it anew: tenantcollect replay t1 acme script"
+    assert [other.reason for other in orchestrator.explain("t2")] == ["up_to_date"]
+    orchestrator.replay("t1")
+    assert orchestrator.run().windows.completed == 3
+    [cured] = orchestrator.status("t1")
+    assert (cured.status, cured.history_start) == ("COMPLETED", NOW - timedelta(days=3))

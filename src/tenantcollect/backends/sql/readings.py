@@ -22,6 +22,7 @@ def state_of(row: Row[Any]) -> KeyState:
     state = KeyState(
         key=key_of(row),
         history_start=row.history_start or EPOCH,
+        history_lost=row.history_start is None,
         window_seq=row.window_seq,
         fence=row.fence,
         status=Status(row.status),
