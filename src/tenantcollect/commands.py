@@ -14,7 +14,7 @@ from tenantcollect.holding import lifted, placed
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Hold
-from tenantcollect.scheduling import Facts, lost_start
+from tenantcollect.scheduling import Facts, in_force, lost_start
 from tenantcollect.state import Revision, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import NOTHING, Window, WindowSet
@@ -37,27 +37,33 @@ class Commands:
     def pause(
         self, selection: Selection, now: datetime, *, until: datetime | None, detail: str, dry_run: bool
     ) -> list[Key]:
-        """Hold the selection until ``until`` (None = until resumed); open windows are dropped."""
-        keys = list(self._keys(selection, now))
-        if not dry_run:
-            for tenant_id, data_source, script in sorted(_scopes(selection, keys)):
+        """Hold the selection until ``until`` (None = until resumed), also what no pass has seen yet; open windows are
+        dropped.
+        """
+        keys: list[Key] = []
+        for facts in self._facts(selection, now):
+            mine = _known(facts, selection)
+            keys += mine
+            for tenant_id, data_source, script in () if dry_run else sorted(_scopes(facts, selection, mine)):
                 self._hold(
                     Hold(
                         tenant_id=tenant_id,
                         data_source=data_source,
-                        script=script or None,
+                        script=script,
                         reason=Reason.PAUSED_BY_USER,
                         since=now,
                         until=until,
                         detail=detail,
                     )
                 )
+        if keys and not dry_run:
             self.state.revise({key: Revision() for key in keys})
         return keys
 
     def resume(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
-        """Lift every hold of the selection and make it due."""
-        keys = list(self._keys(selection, now))
+        """Lift every hold of the selection and make it due; the keys that no other hold keeps back."""
+        each = [(facts, key) for facts in self._facts(selection, now) for key in _known(facts, selection)]
+        keys = [key for facts, key in each if not _stays_held(facts, key, selection)]
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
                 self.events.emit(lifted(hold))
@@ -114,21 +120,40 @@ class Commands:
         self, selection: Selection, now: datetime, *, upstreams: bool = False, dependents: bool = False
     ) -> Iterator[tuple[Facts, Key]]:
         """The selected keys with all that stands above or below them, in the order of keys."""
+        for facts in self._facts(selection, now):
+            chosen = {key for key in facts.states if selection.matches(key)}
+            for key in tuple(chosen):
+                names = facts.graph.ancestors(key.collector) if upstreams else ()
+                chosen |= {facts.key(name) for name in names}
+                names = facts.graph.descendants(key.collector) if dependents else ()
+                chosen |= {facts.key(name) for name in names}
+            yield from ((facts, key) for key in sorted(chosen))
+
+    def _facts(self, selection: Selection, now: datetime) -> Iterator[Facts]:
         for tenant_ids in self.survey.tenants(selection):
-            for facts in self.survey.facts(tenant_ids, now).values():
-                chosen = {key for key in facts.states if selection.matches(key)}
-                for key in tuple(chosen):
-                    names = facts.graph.ancestors(key.collector) if upstreams else ()
-                    chosen |= {facts.key(name) for name in names}
-                    names = facts.graph.descendants(key.collector) if dependents else ()
-                    chosen |= {facts.key(name) for name in names}
-                yield from ((facts, key) for key in sorted(chosen))
+            yield from self.survey.facts(tenant_ids, now).values()
 
 
-def _scopes(selection: Selection, keys: list[Key]) -> set[tuple[str, str, str]]:
-    """One hold per data source, or per key where scripts were named."""
-    named = selection.scripts is not None
-    return {(key.tenant_id, key.data_source, key.script if named else "") for key in keys}
+def _known(facts: Facts, selection: Selection) -> list[Key]:
+    """The selected keys, also those whose rows the next pass makes."""
+    known = {*facts.states, *(facts.key(name) for name in (*facts.collectors, *facts.broken))}
+    return sorted(key for key in known if selection.matches(key))
+
+
+def _scopes(facts: Facts, selection: Selection, keys: list[Key]) -> set[tuple[str, str, str | None]]:
+    """One hold per data source, also one that no collector serves yet, or per key where scripts were named."""
+    if selection.scripts is not None:
+        return {(key.tenant_id, key.data_source, key.script) for key in keys}
+    chosen = {name for name in facts.sources if selection.data_sources is None or name in selection.data_sources}
+    return {(facts.tenant_id, name, None) for name in chosen | {key.data_source for key in keys}}
+
+
+def _stays_held(facts: Facts, key: Key, selection: Selection) -> bool:
+    """Whether a hold keeps ``key`` back that a resume of ``selection`` does not lift: that of its whole source."""
+    source = facts.sources.get(key.data_source)
+    revision = source.revision if source else ""
+    whole = [hold for hold in facts.holds if selection.scripts is not None and hold.script is None]
+    return any(hold.applies_to(key) and in_force(hold, facts.now, revision) for hold in whole)
 
 
 def _replayed(facts: Facts, key: Key, window: Window | None) -> Revision:

@@ -231,7 +231,7 @@ class Orchestrator:
         detail: str = "",
         dry_run: bool = False,
     ) -> list[Key]:
-        """Hold these keys until ``until`` (aware; None = until resumed); returns them."""
+        """Hold these keys until ``until`` (aware; None = until resumed), also before their first pass; returns them."""
         end = None if until is None else utc(until, "until")
         selection = Selection(tenant_id, data_source, script)
         return self._commands.pause(selection, self.now(), until=end, detail=detail, dry_run=dry_run)
@@ -239,7 +239,10 @@ class Orchestrator:
     def resume(
         self, tenant_id: Names, data_source: Names = None, script: Names = None, *, dry_run: bool = False
     ) -> list[Key]:
-        """Lift every hold of these keys, whatever its reason, and make them due; returns them."""
+        """Lift every hold of these keys, whatever its reason, and make them due; returns those that nothing holds.
+
+        A hold of the whole data source stays where only scripts are named.
+        """
         return self._commands.resume(Selection(tenant_id, data_source, script), self.now(), dry_run=dry_run)
 
     def trigger(

@@ -24,6 +24,7 @@ __all__ = [
     "Decision",
     "Facts",
     "decide",
+    "in_force",
     "is_stale",
     "lost_start",
     "next_look",

@@ -28,6 +28,17 @@ def test_pause_and_resume_say_what_they_touch(tenantcollect: Command, folder: Pa
     assert "paused_by_user" not in reasons(tenantcollect)
 
 
+def test_resuming_a_script_says_that_its_source_stays_held(tenantcollect: Command, folder: Path) -> None:
+    """Nobody is told that a key runs again while a pause of its whole source holds it."""
+    tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}")
+    tenantcollect("pause", "acme", "git")
+    ended = tenantcollect("resume", "acme", "git", "commit", "--json")
+    assert keys(ended) == set()
+    assert "acme/git/commit stays held (paused_by_user)" in ended.err
+    assert "tenantcollect resume acme git" in ended.err
+    assert reasons(tenantcollect) == {"paused_by_user"}
+
+
 def test_backfill_and_replay_name_the_keys_they_move(tenantcollect: Command, folder: Path) -> None:
     """Older data is planned from the given time on; half a range is refused."""
     tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}")

@@ -202,6 +202,30 @@ def test_a_resume_between_the_look_and_the_deferral_is_not_lost(make, clock):
     assert {tenant for tenant, *_ in calls.made} == {"t1", "t2"}
 
 
+def test_a_pause_holds_what_no_pass_has_seen_yet(make, backend):
+    """A source that was configured beside us, so that its rows are not made, is paused all the same."""
+    calls = calls_of_chain()
+    orchestrator = make(chain(calls))
+    backend.catalog.write("t1", "acme", [], settings={})
+    assert [key.script for key in orchestrator.pause("t1")] == ["commit", "repository", "team"]
+    assert orchestrator.run().windows.completed == 0
+    assert {row.reason for row in orchestrator.explain("t1")} == {"paused_by_user"}
+    assert len(orchestrator.resume("t1")) == 3
+    assert orchestrator.run().windows.completed > 0
+
+
+def test_resume_of_a_script_leaves_what_its_whole_source_is_held_by(make):
+    """The hold of the source is independent of that of the script; a key it still holds is not called resumed."""
+    calls = calls_of_chain()
+    orchestrator = collected(make, calls)
+    orchestrator.pause("t1", "acme")
+    orchestrator.pause("t1", "acme", "team")
+    assert orchestrator.resume("t1", "acme", "team", dry_run=True) == []
+    assert orchestrator.resume("t1", "acme", "team") == []
+    assert {row.reason for row in orchestrator.explain("t1", "acme", "team")} == {"paused_by_user"}
+    assert len(orchestrator.resume("t1", "acme")) == 3
+
+
 def test_dry_run_changes_nothing(make):
     """With ``dry_run`` the keys are named and left alone."""
     calls = calls_of_chain()

@@ -66,7 +66,25 @@ def resume(
 ) -> None:
     """Lift what holds keys back, such as a pause."""
     chosen = (tenant, data_source, script)
-    _change(context, "resumed", chosen, lambda o: o.resume(*chosen, dry_run=dry_run), dry_run, json)
+
+    def change(orchestrator: "Orchestrator") -> "Iterable[Key]":
+        keys = orchestrator.resume(*chosen, dry_run=dry_run)
+        _tell_held(orchestrator, chosen, keys)
+        return keys
+
+    _change(context, "resumed", chosen, change, dry_run, json)
+
+
+def _tell_held(orchestrator: "Orchestrator", chosen: "Chosen", resumed: "Iterable[Key]") -> None:
+    from tenantcollect.cli.printing import note
+    from tenantcollect.commands import LIFTED
+    from tenantcollect.keys import Key
+
+    free = set(resumed)
+    for row in orchestrator.explain(*chosen):
+        key = Key(row.tenant_id, row.data_source, row.script)
+        if row.reason in LIFTED and key not in free:
+            note(f"{key} stays held ({row.reason}), together with its data source: {row.action or 'until it ends'}")
 
 
 def backfill(
