@@ -69,8 +69,8 @@ class Catalog(Protocol):
 class EditableCatalog(Catalog, Protocol):
     """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction."""
 
-    def values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
-        """The stored values with their secret marks."""
+    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
+        """The stored values with their secret marks; those of the host's transaction too, if it is given."""
         ...
 
     def write(

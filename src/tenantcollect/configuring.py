@@ -45,7 +45,7 @@ class Configuring:
         """Merge ``env`` (None removes) after validating the whole; raises :class:`ConfigurationError`."""
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
         catalog, changes, marked = self._editable(), checked_env(env), _texts(secrets)
-        known = {value.key: value for value in catalog.values(tenant_id, data_source)}
+        known = {value.key: value for value in catalog.values(tenant_id, data_source, connection=connection)}
         merged = {key: value.value for key, value in known.items()} | changes
         whole = {key: value for key, value in merged.items() if value is not None}
         self._validate(data_source, whole)

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from pydantic import BaseModel
 
 from tenantcollect import CollectorOptions, Orchestrator, connect, hookimpl
 from tenantcollect.errors import StorageError
@@ -229,6 +230,25 @@ def test_configure_joins_the_hosts_transaction(postgresql_url: str) -> None:
         with engine.begin() as connection:
             orchestrator.configure("t1", "acme", {"A": "b"}, connection=connection)
         assert orchestrator.run().windows.completed == 3
+    engine.dispose()
+
+
+def test_configuring_twice_in_one_transaction_merges_with_itself(postgresql_url: str) -> None:
+    """The second call validates and keeps what the first one wrote in the same transaction."""
+
+    class Settings(BaseModel):
+        FIRST: str
+        SECOND: str
+
+    script = Script(lambda **_: 1)
+    script.config = hookimpl(lambda: Settings)  # type: ignore[attr-defined]
+    engine = sa.create_engine(postgresql_url)
+    with connect(engine, collectors={"acme.script": script}, clock=lambda: NOW) as orchestrator:
+        orchestrator.upgrade()
+        with engine.begin() as connection:
+            orchestrator.configure("t1", "acme", {"FIRST": "1", "SECOND": "2"}, connection=connection)
+            orchestrator.configure("t1", "acme", {"SECOND": "two"}, connection=connection)
+        assert orchestrator.config("t1", "acme") == {"FIRST": "1", "SECOND": "two"}
     engine.dispose()
 
 

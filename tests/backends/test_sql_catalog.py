@@ -119,6 +119,16 @@ def test_a_hosts_transaction_is_joined_and_stays_its_own(harness: SqlHarness) ->
             catalog.write("acme", "git", [], settings={}, connection=wrong)
 
 
+def test_values_of_the_hosts_transaction_are_read_through_it(harness: SqlHarness) -> None:
+    """What the host has not committed is seen with its ``connection``, and by nobody else."""
+    catalog = harness.backend.catalog
+    engine = create_engine(harness.url, poolclass=NullPool)
+    with Session(engine) as session, session.begin():
+        catalog.write("acme", "git", [value("A")], settings={}, connection=session)
+        assert catalog.values("acme", "git", connection=session) == [value("A")]
+        assert catalog.values("acme", "git") == []
+
+
 def test_times_of_values_are_the_databases(harness: SqlHarness) -> None:
     """``updated_at`` is an aware time of the database, also where the host inserted the row."""
     config = tables().config

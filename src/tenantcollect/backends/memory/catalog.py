@@ -29,7 +29,8 @@ class MemoryCatalog:
         with self._store.lock:
             return tuple(self._store.changes)
 
-    def values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
+    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
+        refuse_connection(connection)
         with self._store.lock:
             return list(self._store.values.get((tenant_id, data_source), {}).values())
 

@@ -78,13 +78,13 @@ class SqlCatalog:
     def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
         return {stored.key: stored.value for stored in self.values(tenant_id, data_source)}
 
-    def values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
+    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
         config = self._database.tables.config
         mine = select(config).where(_is(config, tenant_id, data_source)).order_by(config.c.key)
-        with self._database.reading() as connection:
+        database = self._database
+        with database.reading() if connection is None else database.joined(connection) as reader:
             return [
-                ConfigValue(key=row.key, value=row.value, is_secret=bool(row.is_secret))
-                for row in connection.execute(mine)
+                ConfigValue(key=row.key, value=row.value, is_secret=bool(row.is_secret)) for row in reader.execute(mine)
             ]
 
     def version(self) -> object:
