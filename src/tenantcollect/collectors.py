@@ -89,7 +89,8 @@ class Context(Protocol):
 
     def checkpoint(self, until: datetime | None = None) -> None:
         """Make what was written durable. With ``until`` (aware): seal ``[start, until)`` and go on with the rest;
-        without: commit rows and ``resume``, the window stays to be finished.
+        without: commit rows and ``resume``, the window stays to be finished. The rest has its ``window_timeout`` once
+        more; without ``until`` up to ten of them in all, since nobody sees an end.
 
         Raises :class:`ConfigurationError` when ``until`` is not inside the window.
         """

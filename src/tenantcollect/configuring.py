@@ -20,6 +20,9 @@ __all__ = ["Configuring", "ResolveEnv", "checked_settings"]
 
 logger = logging.getLogger("tenantcollect.configuring")
 
+CLOCK_STEP = timedelta(minutes=5)
+"""How far two clocks may be apart without anybody having made a mistake."""
+
 ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
 """``resolve_env(tenant_id, data_source, stored)`` → the env a window is run with; never stored."""
 
@@ -82,8 +85,8 @@ class Configuring:
     def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         if isinstance(self.catalog, EditableCatalog):
             return self.catalog.values(tenant_id, data_source)
-        env = self.catalog.env(tenant_id, data_source)
-        return [ConfigValue(key=key, value=value, is_secret=False) for key, value in env.items()]
+        env = checked_env(self.catalog.env(tenant_id, data_source))
+        return [ConfigValue(key=key, value=value, is_secret=False) for key, value in env.items() if value is not None]
 
     def _secret_keys(self, data_source: str, env: Iterable[str]) -> set[str]:
         """Which keys are secret: as the collector declares, and every one where that is not known."""
@@ -114,11 +117,15 @@ def _texts(names: Iterable[str]) -> set[str]:
     return {names} if isinstance(names, str) else set(names)
 
 
-def checked_settings(since: datetime | None, interval: timedelta | None, order: Order | None) -> dict[str, Any]:
+def checked_settings(
+    since: datetime | None, interval: timedelta | None, order: Order | None, now: Callable[[], datetime]
+) -> dict[str, Any]:
     """Those of a tenant's own choices that were given; raises :class:`ConfigurationError`."""
     settings: dict[str, Any] = {}
     if since is not None:
         settings["since"] = utc(since, "since")
+        if settings["since"] > now() + CLOCK_STEP:
+            raise ConfigurationError("since must not lie in the future", fields={"since": "lies in the future"})
     if interval is not None:
         try:
             settings["interval"] = checked_duration(interval, "interval", most=timedelta(days=366))

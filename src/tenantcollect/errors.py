@@ -20,6 +20,7 @@ A collector raises the first group to say what should happen next; the rest tell
         ├── DatabaseUnavailable     connect again later                          (the pass stops claiming)
         ├── SchemaNotCurrent        run the named command                        (the pass stops)
         ├── TransactionConflict     certainly not applied; retry the window
+        ├── CatalogFailed           the host's own catalog cannot be read        (the pass stops claiming)
         ├── Overloaded              back off; not the collector's failure
         └── OutcomeUnknown          the reply of a COMMIT was lost; ask the database
 
@@ -33,6 +34,7 @@ from inspect import getdoc
 
 __all__ = [
     "AuthenticationError",
+    "CatalogFailed",
     "ChildDied",
     "ConfigurationError",
     "CoverageInvalid",
@@ -166,6 +168,10 @@ class SchemaNotCurrent(StorageError):
 
 class TransactionConflict(StorageError):
     """The database refused the transaction because of a conflict; it was certainly not applied."""
+
+
+class CatalogFailed(StorageError):
+    """The host's catalog cannot be read; nothing was lost, repair it and run again."""
 
 
 class Overloaded(StorageError):

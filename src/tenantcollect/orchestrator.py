@@ -146,7 +146,7 @@ class Orchestrator:
         return utc(self._clock(), "clock()")
 
     def _edition(self) -> object:
-        return self.catalog.version(), self.registry.fingerprint()
+        return self._survey.version(), self.registry.fingerprint()
 
     def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every event (``tenantcollect.events``); returns the way to unsubscribe."""
@@ -170,8 +170,8 @@ class Orchestrator:
     ) -> PassReport:
         """One pass: sweep over all that is due until nothing is runnable; ``max_duration`` in seconds.
 
-        A collector's failure is in the report, not raised. Raises :class:`SchemaNotCurrent` and
-        :class:`DatabaseUnavailable` when the pass could not begin.
+        A collector's failure is in the report, not raised, and so is what stopped the pass early. Raises
+        :class:`SchemaNotCurrent` and :class:`DatabaseUnavailable` when the pass could not begin.
         """
         seconds = max_duration.total_seconds() if isinstance(max_duration, timedelta) else max_duration
         return self._passes.run(Selection(tenant_id, data_source, script), Limits(max_windows, seconds))
@@ -304,7 +304,7 @@ class Orchestrator:
         now on begins. ``connection`` joins the host's own transaction. Raises :class:`ConfigurationError`,
         whose ``fields`` name what is wrong, never a value; nothing is then stored.
         """
-        settings = checked_settings(since, interval, order)
+        settings = checked_settings(since, interval, order, self.now)
         self._configuring.write(tenant_id, data_source, env, secrets=secrets, settings=settings, connection=connection)
         if connection is None:
             now = self.now()

@@ -1,17 +1,20 @@
 """Reads what scheduling decides on: the facts of some tenants, together and in few statements (floor: survey)."""
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from attrs import define, field
 
 from tenantcollect.catalog import Catalog, Source
 from tenantcollect.collectors import Collector
+from tenantcollect.errors import CatalogFailed, TenantcollectError
 from tenantcollect.graph import Graph
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Locks
 from tenantcollect.registry import Registry
 from tenantcollect.scheduling import Facts
+from tenantcollect.secrets import Masker
 from tenantcollect.state import NewKey, State
 
 __all__ = ["Survey", "new_keys"]
@@ -58,9 +61,19 @@ class Survey:
             facts.holds = [hold for hold in holds if hold.tenant_id == tenant_id]
         return found
 
+    def version(self) -> object:
+        """The catalog's version."""
+        with _told_of_catalog():
+            return self.catalog.version()
+
+    def sources(self, tenant_ids: Collection[str] | None) -> Iterator[Source]:
+        """The catalog's sources; raises :class:`CatalogFailed` for whatever a host's catalog raises."""
+        with _told_of_catalog():
+            yield from self.catalog.sources(tenant_ids)
+
     def tenants(self, selection: Selection) -> Iterator[list[str]]:
         """The selected tenants that are configured or have state, some at a time."""
-        known = {s.tenant_id for s in self.catalog.sources(selection.tenant_ids)}
+        known = {s.tenant_id for s in self.sources(selection.tenant_ids)}
         known |= {state.key.tenant_id for state in self.state.load(selection)}
         ordered = sorted(known)
         for start in range(0, len(ordered), TENANTS_AT_ONCE):
@@ -69,7 +82,7 @@ class Survey:
     def configured(self, tenant_ids: Collection[str] | None) -> Iterator[list[str]]:
         """The tenants of the catalog, some at a time, without holding them all."""
         batch: dict[str, None] = {}
-        for source in self.catalog.sources(tenant_ids):
+        for source in self.sources(tenant_ids):
             if source.tenant_id not in batch and len(batch) >= TENANTS_AT_ONCE:
                 yield list(batch)
                 batch = {}
@@ -89,7 +102,7 @@ class Survey:
 
     def _sources(self, tenant_ids: Collection[str]) -> list[tuple[str, dict[str, Source]]]:
         by_tenant: dict[str, dict[str, Source]] = {tenant_id: {} for tenant_id in tenant_ids}
-        for source in self.catalog.sources(tenant_ids):
+        for source in self.sources(tenant_ids):
             by_tenant.setdefault(source.tenant_id, {})[source.data_source] = source
         return list(by_tenant.items())
 
@@ -103,6 +116,17 @@ class Survey:
             broken=installed.broken,
             graph=installed.graph,
         )
+
+
+@contextmanager
+def _told_of_catalog() -> Iterator[None]:
+    try:
+        yield
+    except TenantcollectError:
+        raise
+    except Exception as error:
+        told = Masker().storable(f"{type(error).__name__}: {error}".split("\n", 1)[0])
+        raise CatalogFailed(f"{CatalogFailed()} ({told})") from error
 
 
 def ancestors(facts: Facts, key: Key) -> Iterator[Key]:

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from attrs import define, field
 
+from tenantcollect.errors import DatabaseUnavailable, SchemaNotCurrent, StorageError
 from tenantcollect.events import PassFinished, PassStarted
 from tenantcollect.keys import Selection
+from tenantcollect.passes.engine import Engine
 from tenantcollect.passes.limits import Limits
-from tenantcollect.passes.sweep import Engine, Pass
+from tenantcollect.passes.sweep import Pass
 from tenantcollect.reports import PassReport
 from tenantcollect.worker import Heartbeat
 
@@ -38,8 +40,7 @@ class Passes:
         with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.lease_ttl) as heartbeat:
             this = Pass(engine=self.engine, selection=selection, now=now, limits=limits, heartbeat=heartbeat)
             with self._counted(this):
-                self._sync(this)
-                down = this.sweep()
+                down = self._sync(this) or this.sweep()
         completed_at = max(self.clock(), now)
         report = this.tally.report(now, completed_at, down)
         windows = report.windows
@@ -72,9 +73,18 @@ class Passes:
                 self._running.discard(this)
                 self._quiet.notify_all()
 
-    def _sync(self, this: Pass) -> None:
-        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more."""
-        seen = (self.edition(), this.selection.tenant_ids)
-        if seen != self._synced:
-            this.sync()
-            self._synced = seen
+    def _sync(self, this: Pass) -> str | None:
+        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more.
+
+        What keeps the pass from beginning is told, but for a database that is not there or not ours, which is raised.
+        """
+        try:
+            seen = (self.edition(), this.selection.tenant_ids)
+            if seen != self._synced:
+                this.sync()
+                self._synced = seen
+        except (SchemaNotCurrent, DatabaseUnavailable):
+            raise
+        except StorageError as error:
+            return str(error)
+        return None

@@ -18,23 +18,24 @@ from uuid import uuid4
 from attrs import define, evolve, field
 
 from tenantcollect.errors import StorageError, WindowCancelled
-from tenantcollect.events import Event, KeyStale
+from tenantcollect.events import KeyStale
 from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
-from tenantcollect.locks import Lease, Locks
+from tenantcollect.locks import Lease
 from tenantcollect.passes.capacity import Capacity
+from tenantcollect.passes.engine import Engine
 from tenantcollect.passes.limits import Limits
 from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry
 from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
-from tenantcollect.state import Claim, KeyState, Opening, State
-from tenantcollect.survey import Survey, new_keys
+from tenantcollect.state import Claim, KeyState, Opening
+from tenantcollect.survey import new_keys
 from tenantcollect.windows import Window
-from tenantcollect.worker import Heartbeat, Outcome, Place, Turn, patiently
+from tenantcollect.worker import Heartbeat, Outcome, Turn, patiently
 
-__all__ = ["Engine", "Pass"]
+__all__ = ["Pass"]
 
 logger = logging.getLogger("tenantcollect.passes")
 
@@ -44,23 +45,6 @@ PAGE = 32
 """How many keys are decided about at once, beyond those that are known to be of no use."""
 LANDING_SECONDS = 5.0
 """How long an interrupted pass waits for its windows to be gone."""
-
-
-@define(kw_only=True)
-class Engine:
-    """The parts a pass works with; the orchestrator wires them."""
-
-    state: State
-    locks: Locks
-    survey: Survey
-    place: Place
-    owner: str
-    lease_ttl: timedelta
-    grace: timedelta
-    concurrency: int
-    emit: Callable[[Event], None]
-    stale: set[Key] = field(factory=set)
-    """The keys that were told to be stale, and have not caught up since."""
 
 
 @define(kw_only=True, eq=False)
@@ -121,10 +105,20 @@ class Pass:
                 if self._flying:
                     self._await()
                 elif not moved:
+                    self._tell_rest()
                     return self._down
         finally:
             self._land()
             self._minder.end()
+
+    def _tell_rest(self) -> None:
+        """Where a budget or a stop ended the pass: what is left to do for the keys that it touched last."""
+        rest = self.tally.undecided() if not self._down else []
+        try:
+            for _, decision in self._decided(list(self.engine.state.schedule.entries(rest).values())):
+                self.tally.decided(decision)
+        except StorageError as error:
+            self._down = str(error)
 
     def _land(self) -> None:
         """An interrupted pass (Ctrl-C in a host's own program) leaves no window and no lease behind."""
@@ -257,7 +251,12 @@ class Pass:
         for turn in turns:
             self.heartbeat.watch(turn)
             self._minder.begin()
-            self._flying[turn] = self.engine.place.start(turn)
+            try:
+                self._flying[turn] = self.engine.place.start(turn)
+            except Exception as error:
+                logger.exception("the executor starts no windows")
+                self._down = f"The executor starts no windows ({type(error).__name__}); is it shut down?"
+                turn.cancel(WindowCancelled(self._down))
         return len(plans)
 
     def _opening(self, lease: Lease, facts: Facts, decision: Decision) -> Opening:
@@ -307,8 +306,6 @@ class Pass:
             if window is None and facts.upstreams(key):
                 known[0] = self.engine.survey.facts([key.tenant_id], self.now, [key])[key.tenant_id]
                 window = next_window(known[0], key, state) if key.collector in known[0].collectors else None
-            if window is None:
-                self.limits.give_back()
             return window
 
         return following
@@ -339,6 +336,8 @@ class Pass:
     def _ended(self, turn: Turn, outcome: Outcome) -> None:
         key = turn.lease.key
         self.heartbeat.let_go(key)
+        if turn.granted:
+            self.limits.give_back()
         self._capacity.leave([key])
         self.tally.ended(outcome)
         if outcome.reason is Reason.RATE_LIMITED:

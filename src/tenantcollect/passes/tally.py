@@ -54,7 +54,8 @@ class Tally:
         if outcome.reason and not outcome.failed and not outcome.again:
             self.waiting.add(outcome.key)
         row = self._row(outcome.key)
-        reason = outcome.reason or Reason.UP_TO_DATE
+        # Nothing was wrong; whether there is more to do, only the next look at the key can tell.
+        reason = outcome.reason or Reason.RUNNABLE
         told = with_root(Decision(key=outcome.key, reason=reason, detail=outcome.error or ""))
         self._keep(
             outcome.key,
@@ -68,6 +69,10 @@ class Tally:
                 root_cause=told.root_cause,
             ),
         )
+
+    def undecided(self) -> list[Key]:
+        """The keys that were not looked at again after their turn."""
+        return [key for key, row in self.keys.items() if row.reason == Reason.RUNNABLE.value]
 
     def _row(self, key: Key) -> KeyReport:
         known = self.keys.get(key)

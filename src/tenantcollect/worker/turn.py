@@ -17,6 +17,8 @@ from tenantcollect.windows import Window
 
 __all__ = ["Turn"]
 
+MOST_TIMEOUTS = 10
+"""How many times its timeout a window may take that seals nothing but goes on making rows durable."""
 NextWindow = Callable[[KeyState], Window | None]
 
 
@@ -51,6 +53,9 @@ class Turn:
     completed: int = 0
     given_up: bool = False
     _made_at: float = field(factory=time.monotonic)
+    granted: bool = False
+    """Whether ``may_continue`` was answered with yes, and the window it allowed has not begun."""
+    _latest: float = 0.0
     _cancelled: WindowCancelled | LeaseLost | None = None
     _cancelled_at: float = 0.0
     _ended: bool = False
@@ -61,11 +66,18 @@ class Turn:
         self.claim = claim
         self.progress = None
         self.timeout = timeout
+        self.restart()
+
+    def restart(self) -> None:
+        """Give the window its whole time once more: a part of it was sealed, and the rest is a window of its own."""
+        self._latest = time.monotonic() + MOST_TIMEOUTS * self.timeout.total_seconds()
         self.extend()
 
     def extend(self) -> None:
-        """Give the window its whole timeout once more: something of it has just become durable."""
-        self.deadline = time.monotonic() + self.timeout.total_seconds()
+        """Give the window its timeout once more, up to ten in all: rows of it have just become durable, but no end
+        of them is in sight.
+        """
+        self.deadline = min(time.monotonic() + self.timeout.total_seconds(), self._latest)
 
     @property
     def age(self) -> timedelta:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -46,6 +46,7 @@ logger = logging.getLogger("tenantcollect.worker")
 
 TRIES = 3
 WAKE_EVERY_SECONDS = 1.0
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 OURS = (StorageError, LeaseLost, WindowCancelled)
 """What a collector can only pass on: raised by itself it says nothing of the database or of the lease (G4)."""
 
@@ -146,7 +147,7 @@ class Walk:
                 config=resolved.config,
                 db=transaction.session() if "db" in collector.arguments else None,
                 tenant_id=key.tenant_id,
-                start_date=window.start - collector.options.lookback,
+                start_date=window.start - min(collector.options.lookback, window.start - EARLIEST),
                 end_date=window.end,
                 context=context,
             )
@@ -205,7 +206,7 @@ class Walk:
             self._seal(context, Window(context.window.start, until), None, final=False)
             if self._cut_off:
                 raise DatabaseUnavailable("The connection was lost after a checkpoint; the rest is run again.")
-        self.turn.extend()
+        self.turn.restart()
         return Window(until, context.window.end)
 
     def _require_current(self, context: WindowContext) -> None:
@@ -220,9 +221,21 @@ class Walk:
         transaction = self.turn.transaction
         assert transaction is not None  # noqa: S101 - a context exists only inside an attempt
         with self._telling():
-            self.turn.claim = transaction.checkpoint(resume)
-        self.turn.state = evolve(self.turn.state, resume=resume, window_seq=self.turn.claim.window_seq)
+            try:
+                self._kept(resume, transaction.checkpoint(resume))
+            except OutcomeUnknown as unknown:
+                transaction.abandon()
+                self._kept(resume, self.parts.state.standing(self.turn.claim))
+                raise DatabaseUnavailable("The connection was lost in a checkpoint; it is tried again.") from unknown
         self.turn.extend()
+
+    def _kept(self, resume: Resume, claim: Claim | None) -> None:
+        """Go on with ``claim``; the resume point is durable if it has moved on."""
+        if claim is None:
+            raise LeaseLost
+        if claim.window_seq != self.turn.claim.window_seq:
+            self.turn.state = evolve(self.turn.state, resume=resume, window_seq=claim.window_seq)
+        self.turn.claim = claim
 
     def _seal(self, context: WindowContext, part: Window, records: int | None, *, final: bool) -> Claim | None:
         turn = self.turn
@@ -230,7 +243,7 @@ class Walk:
         before = turn.claim
         after = self._commit(before, seal)
         turn.state = evolve(state, window_seq=before.window_seq + 1)
-        turn.claim = after or turn.claim
+        turn.claim, turn.granted = after or turn.claim, False
         turn.completed += 1
         self._tell(before, part, records)
         return after
@@ -273,9 +286,10 @@ class Walk:
 
     def _following(self, state: KeyState) -> Window | None:
         turn = self.turn
-        if turn.cancelled or not turn.trusted or not turn.may_continue():
-            return None
-        return turn.next_window(state)
+        window = None if turn.cancelled or not turn.trusted else turn.next_window(state)
+        if window is not None:
+            turn.granted = turn.granted or turn.may_continue()
+        return window if turn.granted else None
 
     def _commit(self, claim: Claim, seal: Seal) -> Claim | None:
         """Seal; if the reply was lost, the database says whether it happened (PROTOCOL 2.8)."""

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from tenantcollect.errors import (
     LeaseLost,
+    OutcomeUnknown,
     Overloaded,
     StorageError,
     TransactionConflict,
@@ -127,7 +128,8 @@ class Worker:
         key = turn.lease.key
         if error is None:
             return Outcome(key=key)
-        if isinstance(error, LeaseLost):
+        if isinstance(error, LeaseLost | OutcomeUnknown):
+            # What is in doubt is left alone: the next look at the key is told by the database.
             return Outcome(key=key, lost=True)
         text = masker.storable(error_text(error))
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):

@@ -1,0 +1,185 @@
+"""What a pass may take, what it says when that ends it, and what must not end it: G4, G7, G9."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator
+from tenantcollect.backends.memory.transaction import MemoryTransaction
+from tenantcollect.catalog import Source
+from tenantcollect.errors import OutcomeUnknown, TransactionConflict
+from tenantcollect.keys import EVERYTHING
+
+from .conftest import START, Calls, collector, recording
+
+DAY = timedelta(days=1)
+ONE_DAY = CollectorOptions(initial_range=DAY)
+
+
+class HostCatalog:
+    """A catalog of the host's own, which can be told to fail."""
+
+    def __init__(self, env, *, fail=False):
+        self.stored, self.fail = env, fail
+
+    def sources(self, tenant_ids=None):
+        if self.fail:
+            raise OSError("the host's table is locked")
+        yield Source(tenant_id="t1", data_source="acme")
+
+    def env(self, tenant_id, data_source):
+        return self.stored
+
+    def version(self):
+        return 1
+
+
+def with_catalog(backend, clock, catalog, run):
+    """An orchestrator on a catalog of the host's own."""
+    collectors = {"acme.a": collector(run, options=ONE_DAY)}
+    return Orchestrator(state=backend.state, locks=backend.locks, catalog=catalog, clock=clock, collectors=collectors)
+
+
+def test_g4_checkpoints_without_an_end_do_not_hold_a_slot_for_ever(make):
+    """A window that only ever saves its place is given up after ten times its timeout."""
+
+    def endless(context, **_):
+        while True:
+            context.resume = (context.resume or 0) + 1
+            context.checkpoint()
+
+    options = CollectorOptions(initial_range=DAY, window_timeout=timedelta(milliseconds=50))
+    orchestrator = make({"acme.a": collector(recording(Calls(), endless), options=options)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run()
+    assert report.windows.failed == 1
+    [row] = orchestrator.history()
+    assert "WindowTimedOut" in row.error
+
+
+def test_a_history_from_the_year_1_looks_back_no_further(make):
+    """``lookback`` ends where the calendar does."""
+    calls = Calls()
+    options = CollectorOptions(lookback=DAY)
+    orchestrator = make({"acme.a": collector(recording(calls), duration=None, options=options)})
+    orchestrator.configure("t1", "acme", {}, since=datetime(1, 1, 1, tzinfo=UTC))
+    assert orchestrator.run().windows.completed == 1
+    assert calls.of("t1") == [(datetime(1, 1, 1, tzinfo=UTC), START)]
+
+
+def test_a_history_that_begins_in_the_future_is_refused(make):
+    """Nothing would ever be collected; a clock that is a minute ahead is no mistake."""
+    orchestrator = make({"acme.a": collector(recording(Calls()))})
+    with pytest.raises(ConfigurationError, match="future"):
+        orchestrator.configure("t1", "acme", {}, since=START + DAY)
+    assert list(orchestrator.configured()) == []
+    orchestrator.configure("t1", "acme", {}, since=START + timedelta(minutes=1))
+    assert [source.tenant_id for source in orchestrator.configured()] == ["t1"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_windows": -1},
+        {"max_windows": 0},
+        {"max_windows": True},
+        {"max_windows": 1.5},
+        {"max_duration": -1},
+        {"max_duration": timedelta(seconds=-1)},
+        {"max_duration": float("nan")},
+        {"max_duration": "60"},
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(make, limits):
+    """It is named, before anything is done."""
+    orchestrator = make({"acme.a": collector(recording(Calls()))})
+    with pytest.raises(ConfigurationError, match=next(iter(limits))):
+        orchestrator.run(**limits)
+
+
+@pytest.mark.parametrize(("windows", "reason"), [(2, "runnable"), (3, "up_to_date")])
+def test_g7_a_pass_that_its_budget_ends_says_what_is_left(make, windows, reason):
+    """A key that still has windows is not called up to date, and one that has none is."""
+    options = CollectorOptions(initial_range=3 * DAY)
+    orchestrator = make({"acme.a": collector(recording(Calls()), options=options)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run(max_windows=windows)
+    assert report.windows.completed == windows
+    assert [row.reason for row in report.keys] == [reason]
+
+
+def test_a_seal_that_is_tried_again_takes_no_second_window_of_the_budget(make, monkeypatch):
+    """The budget counts windows, not tries."""
+    tries = []
+
+    def seal(transaction, seal):
+        tries.append(seal)
+        if len(tries) == 1:
+            raise TransactionConflict
+        return sealing(transaction, seal)
+
+    sealing = MemoryTransaction.seal
+    monkeypatch.setattr(MemoryTransaction, "seal", seal)
+    orchestrator = make({"acme.a": collector(recording(Calls()))})
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run(max_windows=3).windows.completed == 3
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_g2_a_checkpoint_whose_reply_was_lost_is_asked_after(make, monkeypatch, durable):
+    """The database says whether the rows are there; the window goes on from where they end, and so does the pass."""
+    resumed, lost = [], []
+
+    def checkpoint(transaction, resume):
+        if not lost:
+            lost.append(True)
+            if durable:
+                keeping(transaction, resume)
+            raise OutcomeUnknown
+        return keeping(transaction, resume)
+
+    def half(context, **_):
+        resumed.append(context.resume)
+        if context.resume is None:
+            context.resume = "half"
+            context.checkpoint()
+
+    keeping = MemoryTransaction.checkpoint
+    monkeypatch.setattr(MemoryTransaction, "checkpoint", checkpoint)
+    orchestrator = make({"acme.a": collector(recording(Calls(), half), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run()
+    assert (report.error, report.windows.completed) == (None, 1)
+    assert resumed == ([None, "half"] if durable else [None, None])
+
+
+def test_an_executor_that_is_shut_down_leaves_no_lease_and_is_named(make, backend):
+    """The pass ends with a clear error, and the key is free for the next one."""
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    collectors = {"acme.a": collector(recording(Calls()), options=ONE_DAY)}
+    orchestrator = make(collectors, executor=executor)
+    orchestrator.configure("t1", "acme", {})
+    assert "executor" in orchestrator.run().error
+    assert backend.locks.holders([state.key for state in backend.state.load(EVERYTHING)]) == {}
+    assert make(collectors).run().windows.completed == 1
+
+
+def test_a_host_catalog_that_fails_is_told_in_the_report(backend, clock):
+    """Neither its own error nor a traceback reaches the caller of ``run``."""
+    catalog = HostCatalog({}, fail=True)
+    orchestrator = with_catalog(backend, clock, catalog, recording(Calls()))
+    assert "OSError: the host's table is locked" in orchestrator.run().error
+    catalog.fail = False
+    assert orchestrator.run().windows.completed == 1
+
+
+def test_g6_a_host_catalog_with_a_value_that_is_no_text_is_a_wrong_configuration(backend, clock):
+    """The key is named, its value is not."""
+    orchestrator = with_catalog(backend, clock, HostCatalog({"PORT": 54321}), recording(Calls()))
+    assert orchestrator.run().needs_action
+    [row] = orchestrator.explain()
+    assert row.reason == "config_invalid"
+    assert "PORT must have a text" in row.detail
+    assert "54321" not in row.detail
