@@ -1,7 +1,10 @@
 """Answers for people, from the same decision the engine acts on: plan, status, history, explain (G7; floor: passes)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from heapq import nsmallest
+from itertools import chain
+from typing import Any, TypeVar
 
 from attrs import define, evolve
 
@@ -23,7 +26,9 @@ __all__ = ["Inspection", "checked"]
 
 WINDOWS_SHOWN = 1000
 WAITING = frozenset({Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.AT_CAPACITY})
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 Range = tuple[datetime, datetime]
+T = TypeVar("T")
 
 
 @define
@@ -33,16 +38,15 @@ class Inspection:
     survey: Survey
     state: State
 
-    def status(self, selection: Selection, now: datetime) -> Iterator[StatusRow]:
+    def status(self, selection: Selection, now: datetime, limit: int | None = None) -> Iterator[StatusRow]:
         """Where each key stands."""
-        rows = [self._status(facts, key) for facts, key in self._keys(selection, now)]
-        return iter(sorted(rows, key=lambda row: (row.fresh_until is not None, row.fresh_until, row.tenant_id)))
+        rows = chain.from_iterable(map(self._statuses, self._pages(selection, now)))
+        return iter(_first(rows, limit, key=lambda row: (row.fresh_until or BEFORE_ALL, row.tenant_id)))
 
-    def explain(self, selection: Selection, now: datetime) -> Iterator[ExplainRow]:
+    def explain(self, selection: Selection, now: datetime, limit: int | None = None) -> Iterator[ExplainRow]:
         """The one reason of each key, those in need of somebody first."""
-        decisions = [decide(facts, key) for facts, key in self._keys(selection, now)]
-        for decision in sorted(decisions, key=lambda d: (not d.needs_action, not d.blocks, d.key)):
-            yield _explained(decision)
+        decisions = (decide(facts, key) for facts, key in self._keys(selection, now))
+        return map(_explained, _first(decisions, limit, key=lambda d: (not d.needs_action, not d.blocks, d.key)))
 
     def plan(self, selection: Selection, now: datetime) -> Iterator[PlanRow]:
         """What is still to be collected for each key, as if every upstream that can move had arrived."""
@@ -54,12 +58,23 @@ class Inspection:
         return map(_attempt, self.state.history(selection, limit=limit, before=before))
 
     def _keys(self, selection: Selection, now: datetime) -> Iterator[tuple[Facts, Key]]:
+        return chain.from_iterable(self._pages(selection, now))
+
+    def _pages(self, selection: Selection, now: datetime) -> Iterator[list[tuple[Facts, Key]]]:
+        """The keys of some tenants at a time: what is asked of them is asked of all of a page together."""
         for tenant_ids in self.survey.tenants(selection):
+            page = []
             for facts in self.survey.facts(tenant_ids, now).values():
                 known = set(facts.states) | {facts.key(name) for name in (*facts.collectors, *facts.broken)}
-                yield from ((facts, key) for key in sorted(known) if selection.matches(key))
+                page += [(facts, key) for key in sorted(known) if selection.matches(key)]
+            yield page
 
-    def _status(self, facts: Facts, key: Key) -> StatusRow:
+    def _statuses(self, page: list[tuple[Facts, Key]]) -> Iterator[StatusRow]:
+        attempted = [key for facts, key in page if key in facts.states and facts.states[key].completed_at]
+        latest = self.state.latest(attempted) if attempted else {}
+        return (self._status(facts, key, latest.get(key)) for facts, key in page)
+
+    def _status(self, facts: Facts, key: Key, latest: HistoryRow | None) -> StatusRow:
         decision, state = decide(facts, key), facts.states.get(key)
         row = StatusRow(
             tenant_id=key.tenant_id,
@@ -71,15 +86,14 @@ class Inspection:
             action=decision.action,
             root_cause=decision.root_cause,
         )
-        return row if state is None else self._with_state(row, facts, state)
+        return row if state is None else self._with_state(row, facts, state, latest)
 
-    def _with_state(self, row: StatusRow, facts: Facts, state: KeyState) -> StatusRow:
+    def _with_state(self, row: StatusRow, facts: Facts, state: KeyState, latest: HistoryRow | None) -> StatusRow:
         coverage = state.coverage or NOTHING
         whole = _todo(facts, state.key, state, 1)
         entry = facts.entries.get(state.key)
         collector = facts.collectors.get(state.key.collector)
         lag = (whole.horizon - coverage.end).total_seconds() if coverage.end else None
-        latest = next(self.state.history(Selection(*_texts(state.key)), limit=1), None) if state.completed_at else None
         interval = terms_of(collector, facts.sources.get(state.key.data_source)).interval if collector else None
         return evolve(
             row,
@@ -102,8 +116,9 @@ class Inspection:
         )
 
 
-def _texts(key: Key) -> tuple[str, str, str]:
-    return key.tenant_id, key.data_source, key.script
+def _first(rows: Iterable[T], limit: int | None, *, key: Callable[[T], Any]) -> list[T]:
+    """The first ``limit`` rows in the order of ``key``; no more than these are kept."""
+    return sorted(rows, key=key) if limit is None else nsmallest(max(limit, 0), rows, key=key)
 
 
 def _ranges(windows: WindowSet | Iterable[object]) -> tuple[Range, ...]:

@@ -184,13 +184,13 @@ class Orchestrator:
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
     ) -> Iterator[StatusRow]:
         """Where each key stands, stalest first."""
-        return _first(self._inspection.status(Selection(tenant_id, data_source, script), self.now()), limit)
+        return self._inspection.status(Selection(tenant_id, data_source, script), self.now(), limit)
 
     def explain(
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
     ) -> Iterator[ExplainRow]:
         """Why each key does or does not run, with the root cause and what to do (G7)."""
-        return _first(self._inspection.explain(Selection(tenant_id, data_source, script), self.now()), limit)
+        return self._inspection.explain(Selection(tenant_id, data_source, script), self.now(), limit)
 
     def plan(
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None

@@ -155,10 +155,21 @@ def terms_of(collector: Collector, source: Source | None) -> Terms:
 
 def decide(facts: Facts, key: Key) -> Decision:
     """Why ``key`` does or does not run at ``facts.now``; the same answer for the same facts, nothing raised."""
-    if key not in facts.decisions:
-        decision = _unusable(facts, key) or _held(facts, key) or _running(facts, key) or _planned(facts, key)
-        facts.decisions[key] = with_root(decision)
+    path = {key: None}
+    while key not in facts.decisions:
+        # A decision needs those of the upstreams; a chain may be longer than Python's stack.
+        lowest = next(reversed(path))
+        open_above = (up for up in facts.upstreams(lowest) if up not in facts.decisions and up not in path)
+        if (above := next(open_above, None)) is not None:
+            path[above] = None
+        else:
+            path.popitem()
+            facts.decisions[lowest] = with_root(_decided(facts, lowest))
     return facts.decisions[key]
+
+
+def _decided(facts: Facts, key: Key) -> Decision:
+    return _unusable(facts, key) or _held(facts, key) or _running(facts, key) or _planned(facts, key)
 
 
 def with_root(decision: Decision) -> Decision:

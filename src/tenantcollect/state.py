@@ -329,6 +329,10 @@ class State(Protocol):
         """Attempts, newest first, at most ``limit``, those completed before ``before``."""
         ...
 
+    def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
+        """The newest attempt of each of ``keys`` that has one, all in one read."""
+        ...
+
 
 class Schema(Protocol):
     """The tables of a backend that has some; every door uses the same migrations."""

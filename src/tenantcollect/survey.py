@@ -1,8 +1,9 @@
 """Reads what scheduling decides on: the facts of some tenants, together and in few statements (floor: survey)."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TypeVar
 
 from attrs import define, field
 
@@ -20,6 +21,8 @@ from tenantcollect.state import NewKey, State
 __all__ = ["Survey", "new_keys"]
 
 TENANTS_AT_ONCE = 100
+
+T = TypeVar("T")
 
 
 @define
@@ -54,10 +57,11 @@ class Survey:
             states = {s.key: s for s in self.state.load(wanted)}
         entries, holders = self.state.schedule.entries(wanted), self.locks.holders(wanted)
         holds = self.state.holds.held(tenant_ids)
+        states_of, entries_of, holders_of = _by_tenant(states), _by_tenant(entries), _by_tenant(holders)
         for tenant_id, facts in found.items():
-            facts.states = {k: s for k, s in states.items() if k.tenant_id == tenant_id}
-            facts.entries = {k: e for k, e in entries.items() if k.tenant_id == tenant_id}
-            facts.holders = {k: h for k, h in holders.items() if k.tenant_id == tenant_id}
+            facts.states = states_of.get(tenant_id, {})
+            facts.entries = entries_of.get(tenant_id, {})
+            facts.holders = holders_of.get(tenant_id, {})
             facts.holds = [hold for hold in holds if hold.tenant_id == tenant_id]
         return found
 
@@ -116,6 +120,13 @@ class Survey:
             broken=installed.broken,
             graph=installed.graph,
         )
+
+
+def _by_tenant(found: Mapping[Key, T]) -> dict[str, dict[Key, T]]:
+    parts: dict[str, dict[Key, T]] = {}
+    for key, value in found.items():
+        parts.setdefault(key.tenant_id, {})[key] = value
+    return parts
 
 
 @contextmanager

@@ -183,3 +183,19 @@ def test_g6_a_host_catalog_with_a_value_that_is_no_text_is_a_wrong_configuration
     assert row.reason == "config_invalid"
     assert "PORT must have a text" in row.detail
     assert "54321" not in row.detail
+
+
+def test_g5_a_chain_of_any_length_is_walked(make):
+    """A long chain of dependencies ends neither a pass nor a look at it by a limit of Python's."""
+    length = 400
+    collectors = {
+        f"acme.s{n:04}": collector(recording(Calls()), depends=(f"s{n - 1:04}",) if n else (), options=ONE_DAY)
+        for n in range(length)
+    }
+    orchestrator = make(collectors)
+    orchestrator.configure("t1", "acme", {})
+    rows = list(orchestrator.explain("t1", limit=3))
+    assert [row.reason for row in rows] == ["runnable", "waiting_for_upstream", "waiting_for_upstream"]
+    last = next(orchestrator.explain("t1", "acme", f"s{length - 1:04}"))
+    assert last.detail.startswith(f"waits until acme.s{length - 2:04} covers")
+    assert orchestrator.run(max_windows=2).windows.completed == 2

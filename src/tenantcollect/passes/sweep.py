@@ -80,10 +80,10 @@ class Pass:
     def sync(self) -> None:
         """Make the rows of keys that are new, and look again at all that was parked (PROTOCOL P0)."""
         for tenant_ids in self.engine.survey.configured(self.selection.tenant_ids):
-            for facts in self.engine.survey.facts(tenant_ids, self.now).values():
-                made = new_keys(facts)
-                if made:
-                    patiently(partial(self.engine.state.ensure, made, due_at=self.now))
+            known = self.engine.survey.facts(tenant_ids, self.now).values()
+            if made := [new for facts in known for new in new_keys(facts)]:
+                patiently(partial(self.engine.state.ensure, made, due_at=self.now))
+            for facts in known:
                 self._tell_blocked(facts)
         patiently(lambda: self.engine.state.schedule.unpark(self.now))
 

@@ -97,6 +97,15 @@ class ValueTests(Suite):
         assert [row.window_id for row in history(Selection(scripts="branch"), limit=1)] == [ids[1]]
         assert list(history(Selection("nobody"), limit=10)) == []
 
+    def test_s15_latest_of_many_keys(self, harness: Harness) -> None:
+        """The newest attempt of each key is that key's own; a key without one has none."""
+        keys = [KEY, key(script="branch"), key("beta"), key("new")]
+        made(harness.backend, keys)
+        ids = failed_attempts(harness.backend, [*keys[:3], KEY])
+        latest = harness.backend.state.latest([keys[0], keys[1], keys[3]])
+        assert {which: row.window_id for which, row in latest.items()} == {keys[0]: ids[3], keys[1]: ids[1]}
+        assert harness.backend.state.latest([]) == {}
+
     @pytest.mark.parametrize("error", HOSTILE_ERRORS.values(), ids=HOSTILE_ERRORS.keys())
     def test_s16_error_text(self, harness: Harness, error: str) -> None:
         """Any error text is stored, cut at 4000 characters, in the state and in the history alike."""

@@ -143,6 +143,11 @@ class MemoryState:
         chosen = (row for row in reversed(oldest_first) if selection.matches(row.key))
         yield from islice((row for row in chosen if before is None or row.completed_at < before), limit)
 
+    def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
+        with self._store.lock:
+            oldest_first = sorted(self._store.history, key=lambda row: row.completed_at)
+        return {row.key: row for row in oldest_first if row.key in keys}
+
 
 def _revised(state: KeyState, revision: Revision) -> KeyState:
     if revision.forget:

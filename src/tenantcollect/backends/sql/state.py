@@ -259,6 +259,18 @@ class SqlState:
             limit -= len(found)
             bound = tuple_(*newest) < tuple_(*(literal(getattr(found[-1], c.name), c.type) for c in newest))
 
+    def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
+        """By the index of (KEY, completed_at): the history of a key may be long."""
+        history = self._database.tables.history
+        with self._database.reading() as connection:
+            asked = key_rows(connection, keys)
+            other = history.alias("other")
+            newest = select(other.c.window_id).where(same_key(other, asked))
+            newest = newest.order_by(*(other.c[name].desc() for name in NEWEST)).limit(literal_column("1"))
+            mine = history.c.window_id == newest.correlate(asked).scalar_subquery()
+            found = select(history).select_from(asked).join(history, mine)
+            return {key_of(row): attempt_of(row) for row in connection.execute(found)}
+
 
 def _key_columns(table: Table) -> list[ColumnElement[Any]]:
     return [table.c[part] for part in KEY]
