@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
-from typing import Self
 
 from attrs import field, frozen
 
@@ -82,11 +81,6 @@ class Key:
     def collector(self) -> str:
         """The name of the collector that serves this key: ``data_source.script``."""
         return f"{self.data_source}.{self.script}"
-
-    def sibling(self, collector: str) -> Self:
-        """The key of another collector of the same tenant."""
-        data_source, script = split_collector(collector)
-        return type(self)(self.tenant_id, data_source, script)
 
     def __str__(self) -> str:
         return f"{self.tenant_id}/{self.data_source}/{self.script}"

@@ -323,6 +323,7 @@ def test_level_0_lets_the_rest_pass(postgresql: PostgresqlHarness, statement: st
     transaction = begun(postgresql)
     transaction.session().execute(text(statement))
     transaction.seal(seal_of(transaction.claim))
+    assert read(postgresql.backend).status is Status.COMPLETED
 
 
 def test_row_level_security_of_the_host_holds(postgresql: PostgresqlHarness) -> None:

@@ -97,7 +97,6 @@ def test_a_collector_is_its_data_source_and_its_script(data_source: str, script:
     key = Key("acme", data_source, script)
     assert split_collector(key.collector) == (data_source, script)
     assert split_collector(data_source) == (data_source, None)
-    assert Key("acme", "other", "other").sibling(key.collector) == key
     assert str(key) == f"acme/{data_source}/{script}"
 
 
@@ -106,12 +105,6 @@ def test_a_bad_collector_name_is_refused(name: str) -> None:
     """Neither part may be empty or hold a dot."""
     with pytest.raises(ConfigurationError, match="is not a valid name"):
         split_collector(name)
-
-
-def test_the_key_of_a_data_source_alone_does_not_exist() -> None:
-    """A sibling needs a script."""
-    with pytest.raises(ConfigurationError, match="script"):
-        Key("acme", "git", "commit").sibling("github")
 
 
 @given(st.lists(keys))
