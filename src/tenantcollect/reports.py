@@ -118,6 +118,7 @@ class AttemptRow:
 class CollectorRow:
     """A collector that was found. ``error`` = why it failed to load, and the cure; the rest is then unknown.
 
+    ``dependency_error`` = what it depends on that no installed collector provides, or the circle it stands on.
     ``import_window_duration`` is in seconds, None = one window per unbroken piece.
     """
 
@@ -130,6 +131,7 @@ class CollectorRow:
     snapshot: bool = False
     config_schema: Mapping[str, Any] | None = None
     error: str | None = None
+    dependency_error: str | None = None
 
 
 @frozen(kw_only=True)

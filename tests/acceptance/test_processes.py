@@ -85,6 +85,11 @@ def test_g7_each_trouble_is_named_and_its_cure_cures(bench: Bench, install_packa
     bench.call("config", "set", "cyclic", "ring", "A=b")
     bench.call("config", "set", "import", "broken", "A=b")
     bench.call("run", code=3)
+    told = bench.call("plugins", code=3)
+    assert "in a circle" in told
+    assert "'nowhere'" in told
+    assert "licence expired" in told
+    assert "lonely.job: dependency_error" not in bench.call("explain", "missing")  # it is its own root cause
     rows = {(row["tenant_id"], row["script"]): row for row in bench.json("explain")["rows"]}
     assert rows["missing", "job"]["reason"] == "dependency_error"
     assert "nowhere" in rows["missing", "job"]["detail"]

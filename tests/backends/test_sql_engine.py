@@ -99,8 +99,14 @@ def test_sqlite_is_as_safe_as_it_can_be(sqlite_url: str) -> None:
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     """Garbage is a storage error, which stops the pass."""
     (tmp_path / "garbage.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(StorageError, match="SQLITE_NOTADB"):
+    with pytest.raises(StorageError, match=r"no SQLite database .*SQLITE_NOTADB.*give another path"):
         SqlBackend(f"sqlite:///{tmp_path / 'garbage.db'}").ping()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """SQLite would only say that it cannot open the file."""
+    with pytest.raises(DatabaseUnavailable, match=rf"no folder {tmp_path / 'nowhere'} .*make it"):
+        SqlBackend(f"sqlite:///{tmp_path / 'nowhere' / 'my.db'}").ping()
 
 
 def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:

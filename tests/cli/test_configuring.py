@@ -141,3 +141,12 @@ def test_a_dry_run_of_import_makes_no_database(tenantcollect: Command, folder: P
     assert tenantcollect("config", "import", "config.toml", "--dry-run", GLOBEX="/srv/globex").code == 0
     assert tenantcollect("config", "import", "config.toml", "--dry-run", GLOBEX="relative").code == 2
     assert not (folder / "tenantcollect.db").exists()
+
+
+def test_importing_a_file_without_tables_claims_no_change(tenantcollect: Command, folder: Path) -> None:
+    """Nobody is told that their configuration was changed when there was nothing in the file."""
+    (folder / "empty.toml").write_text("# to be written")
+    tenantcollect("db", "upgrade")
+    ended = tenantcollect("config", "import", "empty.toml")
+    assert (ended.code, ended.out) == (0, "")
+    assert "nothing to change" in ended.err

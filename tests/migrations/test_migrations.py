@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -160,3 +162,19 @@ def test_a_named_schema_is_made_and_used(postgresql_url: str) -> None:
     engine.dispose()
     assert "CREATE TABLE collecting." in backend.schema.sql()
     backend.close()
+
+
+def test_g10_migrating_leaves_the_hosts_log_alone(database_url: str) -> None:
+    """A host that logs all there is at INFO reads nothing of Alembic's, also when Alembic is imported just now."""
+    program = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(message)s")
+from tenantcollect.backends.sql import SqlBackend
+backend = SqlBackend(sys.argv[1])
+backend.schema.upgrade()
+assert backend.schema.current() == backend.schema.newest()
+backend.close()
+logging.getLogger("alembic.runtime.migration").info("the host's own migration")
+"""
+    told = subprocess.run([sys.executable, "-c", program, database_url], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["alembic.runtime.migration the host's own migration"]

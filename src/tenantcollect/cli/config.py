@@ -198,11 +198,14 @@ def _warn_of_spoken(stored: dict[str, str], spoken: Iterable[str]) -> None:
 
 def _changed(target: Target, orchestrator: "Orchestrator", rows: "list[ChangeRow]", json: bool) -> None:
     from tenantcollect.cli import tables
-    from tenantcollect.cli.printing import print_json_rows, print_table, say
+    from tenantcollect.cli.printing import note, print_json_rows, print_table, say
 
     database = target.url if target.missing else database_of(orchestrator)
     if json:
         print_json_rows(database, rows)
+        return
+    if not rows:
+        note("there is nothing to change in it")
         return
     dry = any(row.dry_run for row in rows)
     print_table(database, "config, as it would be changed" if dry else "config changed", tables.CHANGES, rows)

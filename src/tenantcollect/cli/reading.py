@@ -108,8 +108,9 @@ def check(
 
 
 def plugins(context: typer.Context, json: Json = False) -> None:
-    """Show the collectors found, and what failed to load."""
+    """Show the collectors found, and what failed to load or depends on nothing that is there; then exit with 3."""
     from tenantcollect.cli import tables
+    from tenantcollect.cli.failures import NEEDS_ACTION
     from tenantcollect.cli.printing import print_json_rows, print_table, say
 
     target = target_of(context)
@@ -117,11 +118,13 @@ def plugins(context: typer.Context, json: Json = False) -> None:
         rows, database = orchestrator.plugins(), database_of(orchestrator)
     if json:
         print_json_rows(database, rows)
-        return
-    print_table(database, "plugins", tables.PLUGINS, [row for row in rows if not row.error])
-    for row in rows:
-        if row.error:
-            say(f"{row.name}: {row.error}", style="red")
+    else:
+        print_table(database, "plugins", tables.PLUGINS, [row for row in rows if not row.error])
+        for row in rows:
+            if problem := row.error or row.dependency_error:
+                say(f"{row.name}: {problem}", style="red")
+    if any(row.error or row.dependency_error for row in rows):
+        raise typer.Exit(NEEDS_ACTION)
 
 
 def _show(

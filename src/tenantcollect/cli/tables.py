@@ -98,8 +98,15 @@ def _ranges(ranges: Sequence[Range]) -> str:
 
 def _advice(row: Any) -> str:
     """What is wrong, why, and what to do, as far as it is known."""
-    parts = [row.detail or row.error, row.root_cause and f"root cause: {row.root_cause}", row.action]
+    root = _root(row)
+    parts = [row.detail or row.error, root and f"root cause: {root}", row.action]
     return " → ".join(first_line(part) for part in parts if part)
+
+
+def _root(row: Any) -> str | None:
+    """The root cause, where it is another key's: what is wrong with the key itself stands beside it already."""
+    its_own = row.root_cause and row.root_cause.startswith(f"{row.data_source}.{row.script}: ")
+    return None if its_own else row.root_cause
 
 
 STATUS: Sequence[Column] = (
@@ -142,7 +149,7 @@ EXPLAIN: Sequence[Column] = (
     ("since", lambda row: row.since),
     ("until", lambda row: row.until),
     ("detail", lambda row: row.detail),
-    ("root cause", lambda row: row.root_cause),
+    ("root cause", _root),
     ("what to do", lambda row: row.action),
 )
 CHECK: Sequence[Column] = (

@@ -132,8 +132,10 @@ class Registry:
 
     def rows(self) -> list[CollectorRow]:
         """Everything that was found, loaded, as people list it: what works by name, then what does not."""
-        self.load(self.data_sources())
-        sound = [_row(c, self.config_schema(c.data_source)) for c in self.collectors(self.data_sources())]
+        every = self.data_sources()
+        self.load(every)
+        problems = self.graph(every).problems
+        sound = [_row(c, self.config_schema(c.data_source), problems.get(c.name)) for c in self.collectors(every)]
         broken = [
             CollectorRow(name=name, package=p.package, version=p.version, error=p.reason)
             for name, p in self.problems().items()
@@ -193,7 +195,7 @@ class Registry:
         return self._extensions
 
 
-def _row(collector: Collector, schema: Mapping[str, Any]) -> CollectorRow:
+def _row(collector: Collector, schema: Mapping[str, Any], problem: str | None) -> CollectorRow:
     return CollectorRow(
         name=collector.name,
         package=collector.package,
@@ -203,6 +205,7 @@ def _row(collector: Collector, schema: Mapping[str, Any]) -> CollectorRow:
         import_window_duration=collector.duration.total_seconds() if collector.duration else None,
         snapshot=collector.options.snapshot,
         config_schema=schema,
+        dependency_error=problem,
     )
 
 

@@ -18,7 +18,7 @@ from tenantcollect.backends.sql.postgresql import PostgreSQL
 from tenantcollect.backends.sql.schema import Tables, tables
 from tenantcollect.backends.sql.sqlite import SQLite, checked_file
 from tenantcollect.backends.sql.turns import Turns, for_seconds
-from tenantcollect.errors import ConfigurationError, SchemaNotCurrent
+from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
 
 __all__ = ["Database", "checked_identifier"]
 
@@ -73,6 +73,9 @@ class Database:
             return self._own_engine
 
     def _require_file(self) -> None:
+        if self.dialect.name == "sqlite" and not checked_file(self.url).absolute().parent.is_dir():
+            folder = checked_file(self.url).absolute().parent
+            raise DatabaseUnavailable(f"There is no folder {folder} for the database; make it, or give another path.")
         if self.dialect.name == "sqlite" and not self._create and not checked_file(self.url).exists():
             raise SchemaNotCurrent(
                 f"There is no database {self.described()}; run: {COMMAND}, or set TENANTCOLLECT_DATABASE_URL."

@@ -101,6 +101,8 @@ def translated(error: BaseException, *, ours: bool = True) -> TenantcollectError
     kind = (_in_our_sql(cause) if ours else None) or meaning(error) or StorageError
     if getattr(cause, "sqlstate", None) == "25P02":
         return TransactionBroken(ABORTED)
+    if _code(cause) == sqlite3.SQLITE_NOTADB:
+        return StorageError(f"The file is no SQLite database ({described(error)}); give another path.")
     if kind is SchemaNotCurrent:
         return SchemaNotCurrent(f"The tables are missing or of another version ({described(error)}); run: {COMMAND}")
     return kind(f"{kind()} ({described(error)})")

@@ -3,6 +3,8 @@
 Alembic is imported when it is used: a command that only reads should not pay for it.
 """
 
+import logging
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqlSchema", "include_name"]
 
+ALEMBIC = ("alembic.runtime.migration", "alembic.runtime.plugins", "alembic.ddl.impl")
 LOCATION = "tenantcollect.backends.sql:migrations"
 # One process migrates at a time; the lock ends with the transaction. The number is arbitrary, and ours.
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7414120926)")
@@ -30,12 +33,31 @@ def include_name(name: str | None, kind: str, _parents: Any = None) -> bool:
     return kind != "table" or name is None or not name.startswith(PREFIX)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Alembic tells of our migrations stays out of the host's log; what it tells other threads does not (G10)."""
+    me = threading.get_ident()
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.thread != me or record.levelno > logging.INFO
+
+    loggers = [logging.getLogger(name) for name in ALEMBIC]
+    for each in loggers:
+        each.addFilter(others)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeFilter(others)
+
+
 class SqlSchema:
     """A :class:`~tenantcollect.state.Schema`; the version is kept in a table of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @_quiet()
     def upgrade(self, tables: Iterable[MetaData] = ()) -> None:
         """In one transaction; whatever fails leaves the tables as they were."""
         from alembic import command
@@ -60,6 +82,7 @@ class SqlSchema:
             if connection.scalar(exists, {"name": schema}) is None:
                 connection.execute(CreateSchema(schema, if_not_exists=True))
 
+    @_quiet()
     def current(self) -> str | None:
         from alembic.runtime.migration import MigrationContext
 
@@ -67,12 +90,14 @@ class SqlSchema:
         with self._database.reading() as connection:
             return MigrationContext.configure(connection, opts=options).get_current_revision()
 
+    @_quiet()
     def newest(self) -> str:
         from alembic.script import ScriptDirectory
 
         head = ScriptDirectory.from_config(self._config()).get_current_head()
         return head or ""
 
+    @_quiet()
     def sql(self) -> str:
         from alembic import command
 
