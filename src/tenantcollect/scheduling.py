@@ -70,8 +70,7 @@ ACTIONS = {
 class Decision:
     """The one reason of a key. ``until`` is when it ends by itself; ``plan`` is there when planning was reached.
 
-    ``moving`` = it may still extend its coverage soon, so dependents wait for whole windows. ``cure`` is what to do,
-    where that is not what the reason usually asks for.
+    ``moving`` = it may still extend its coverage soon, so dependents wait for whole windows. ``cure`` = what helps.
     """
 
     key: Key
@@ -157,7 +156,7 @@ def decide(facts: Facts, key: Key) -> Decision:
     """Why ``key`` does or does not run at ``facts.now``; the same answer for the same facts, nothing raised."""
     path = {key: None}
     while key not in facts.decisions:
-        # A decision needs those of the upstreams; a chain may be longer than Python's stack.
+        # From the top downwards, without recursion: a chain may be longer than Python's stack.
         lowest = next(reversed(path))
         open_above = (up for up in facts.upstreams(lowest) if up not in facts.decisions and up not in path)
         if (above := next(open_above, None)) is not None:

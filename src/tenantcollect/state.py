@@ -72,10 +72,7 @@ class Resume:
 
 @frozen(kw_only=True)
 class KeyState:
-    """One state row, as read. ``coverage`` None = what is stored cannot be trusted, see ``problem``.
-
-    ``history_lost`` = what is stored as history start is no time; ``history_start`` then means nothing.
-    """
+    """One state row, as read. ``coverage`` None or ``history_lost`` = it cannot be trusted, see ``problem``."""
 
     key: Key
     history_start: datetime
@@ -120,9 +117,7 @@ class Opening:
 
 @frozen(kw_only=True)
 class Claim:
-    """The right to seal one window of one key: granted by opening, moved on by each seal, ended by the next
-    opening of the same key.
-    """
+    """The right to seal one window of one key: granted by opening, moved on by a seal, ended by the next opening."""
 
     key: Key
     token: str
@@ -229,15 +224,11 @@ class WindowTransaction(Protocol):
         ...
 
     def translate(self, error: BaseException) -> BaseException:
-        """What an error of the collector's own SQL means, where it is the database's fault or the framework's
-        transaction was ended (PROTOCOL 5); any other error as it is.
-        """
+        """What an error of the collector's SQL means, if the database failed or our transaction ended; else itself."""
         ...
 
     def vouches(self, error: BaseException) -> bool:
-        """Whether this transaction itself raised ``error`` to the collector, through ``db`` or :meth:`read`: then it
-        is the database's word, not one that a collector may use as it likes (G4).
-        """
+        """Whether ``error`` was raised by this transaction itself, so that it is the database's word (G4)."""
         ...
 
     def seal(self, seal: Seal) -> Claim | None:

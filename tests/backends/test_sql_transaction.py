@@ -21,7 +21,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.state import Resume, Status, WindowTransaction
 from tenantcollect.testing.sql import COLLECTED, PostgresqlHarness, SqlHarness, SqliteHarness
-from tenantcollect.testing.steps import KEY, TTL, deferred, failure, made, opened, read, seal_of, window
+from tenantcollect.testing.steps import KEY, TTL, deferred, failure, key, made, opened, read, seal_of, window
 
 
 class Base(DeclarativeBase):
@@ -243,7 +243,7 @@ def test_a_windows_own_thread_is_told_that_it_waits_for_itself(migrated_sqlite: 
 def test_windows_queue_for_sqlites_only_writer(migrated_sqlite: str) -> None:
     """A second window waits for the first for as long as that takes, and not only for SQLite's timeout."""
     harness = SqliteHarness(migrated_sqlite)
-    other = made(harness.backend, [KEY.sibling("git.branch")])
+    other = made(harness.backend, [key(script="branch")])
     first = harness.backend.state.transaction(opened(harness.backend, other))
     made(harness.backend)
     second = begun(harness)

@@ -166,11 +166,11 @@ class Walk:
 
     def _meant(self, transaction: WindowTransaction, error: Exception) -> BaseException:
         """What an error that left ``run`` means; one of ours that we never raised is the collector's own mistake."""
-        cancelled = self.turn.cancelled is not None and isinstance(error, WindowCancelled | LeaseLost)
+        cancelled = self.turn.cancelled and isinstance(error, WindowCancelled | LeaseLost)
         if cancelled or error is self._told or not isinstance(error, OURS) or transaction.vouches(error):
             return transaction.translate(error)
-        name = self.turn.collector.name
-        return PluginError(f"run() of {name} raised {type(error).__name__} by itself; raise an error of its own there")
+        told = f"run() of {self.turn.collector.name} raised {type(error).__name__} by itself"
+        return PluginError(f"{told}; raise an error of its own there")
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -182,8 +182,7 @@ class Walk:
             raise
 
     def _context(self, window: Window) -> WindowContext:
-        turn = self.turn
-        resume = turn.state.resume
+        turn, resume = self.turn, self.turn.state.resume
         context = WindowContext(
             turn,
             self.masker,
