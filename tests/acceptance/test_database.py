@@ -252,6 +252,20 @@ def test_configuring_twice_in_one_transaction_merges_with_itself(postgresql_url:
     engine.dispose()
 
 
+def test_g7_a_table_that_was_not_made_yet_is_told_with_the_command_that_makes_it(database_url: str) -> None:
+    """Who installed a collector and forgot the migration reads what to run, not the driver's words alone."""
+    with connect(database_url) as ours:
+        ours.upgrade()
+    with connect(database_url, collectors={"acme.script": Script(lambda **_: 1)}, clock=lambda: NOW) as orchestrator:
+        orchestrator.configure("t1", "acme", {})
+        assert orchestrator.run().windows.failed == 1
+        [row] = orchestrator.explain("t1")
+        assert row.detail.startswith("The collector's table fact is not there yet; run: tenantcollect db upgrade\n")
+        orchestrator.upgrade()
+        orchestrator.trigger("t1")
+        assert orchestrator.run().windows.completed == 3
+
+
 def test_g9_tenants_are_made_and_told_of_together(postgresql_url: str) -> None:
     """As many statements for twenty tenants as for two, to make their rows and to show where they stand."""
     engine = sa.create_engine(postgresql_url)

@@ -143,6 +143,11 @@ class Registry:
         ]
         return [*sound, *sorted(broken, key=lambda row: row.name)]
 
+    def tables(self, data_source: str) -> list[str]:
+        """The names of the tables that a data source declares; none where that cannot be known."""
+        declared = self.source(data_source).tables if self.sound(data_source) else None
+        return [table.name for table in declared.tables.values()] if declared is not None else []
+
     def graph(self, data_sources: Collection[str]) -> Graph:
         """Who waits for whom among ``data_sources``; a broken collector is known to provide its own name."""
         nodes = [Node(c.name, c.provides, c.dependencies) for c in self.collectors(data_sources)]

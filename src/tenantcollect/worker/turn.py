@@ -12,10 +12,10 @@ from tenantcollect.errors import LeaseLost, WindowCancelled
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
 from tenantcollect.schedule import Entry
-from tenantcollect.state import Claim, KeyState, WindowTransaction
+from tenantcollect.state import Claim, KeyState, State, WindowTransaction
 from tenantcollect.windows import Window
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "wake_dependents"]
 
 MOST_TIMEOUTS = 10
 """How many times its timeout a window may take that seals nothing but goes on making rows durable."""
@@ -124,3 +124,14 @@ class Turn:
     def ended(self) -> bool:
         """Whether somebody has ended this turn."""
         return self._ended
+
+
+def wake_dependents(state: State, turn: Turn, *, all_below: bool = False) -> None:
+    """Let those that wait for this key look again; an autocommitted hint after the commit (PROTOCOL 2.6).
+
+    ``all_below`` = their dependents too, for whom the root cause has changed.
+    """
+    keys = turn.descendants if all_below else turn.dependents
+    if keys:
+        state.schedule.wake(keys, at=turn.planned_at)
+        turn.woken_at = time.monotonic()

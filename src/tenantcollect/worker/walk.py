@@ -7,7 +7,7 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,12 @@ from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status, Wi
 from tenantcollect.windows import NOTHING, Window
 from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
 from tenantcollect.worker.patience import pause
-from tenantcollect.worker.turn import Turn
+from tenantcollect.worker.turn import Turn, wake_dependents
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Learn", "Parts", "Resolved", "Walk", "wake_dependents"]
+__all__ = ["Learn", "Parts", "Resolved", "Walk"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
@@ -65,13 +65,16 @@ Learn = Callable[[Iterable[str]], None]
 
 @frozen(kw_only=True)
 class Parts:
-    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source) and tells its secrets."""
+    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source) and tells its secrets;
+    ``tables`` names those that a data source declares.
+    """
 
     state: State
     locks: Locks
     resolve: Callable[[str, str, Learn], Resolved]
     emit: Callable[[Event], None]
     clock: Callable[[], datetime]
+    tables: Callable[[str], Collection[str]] = lambda _: ()
     retry_delay: timedelta = FIRST_DELAY
     window_timeout: timedelta | None = None
 
@@ -328,17 +331,6 @@ def _end_if_forked(here: int) -> None:
     """A collector's fork that comes back from ``run`` is nobody's: it ends here, and the window is its parent's."""
     if os.getpid() != here:
         os._exit(0)
-
-
-def wake_dependents(state: State, turn: Turn, *, all_below: bool = False) -> None:
-    """Let those that wait for this key look again; an autocommitted hint after the commit (PROTOCOL 2.6).
-
-    ``all_below`` = their dependents too, for whom the root cause has changed.
-    """
-    keys = turn.descendants if all_below else turn.dependents
-    if keys:
-        state.schedule.wake(keys, at=turn.planned_at)
-        turn.woken_at = time.monotonic()
 
 
 def checked_records(collector: str, records: object) -> int | None:

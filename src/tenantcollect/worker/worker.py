@@ -26,9 +26,10 @@ from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure
 from tenantcollect.worker.context import error_text
+from tenantcollect.worker.missing import missing_table
 from tenantcollect.worker.patience import patiently
-from tenantcollect.worker.turn import Turn
-from tenantcollect.worker.walk import Parts, Walk, wake_dependents
+from tenantcollect.worker.turn import Turn, wake_dependents
+from tenantcollect.worker.walk import Parts, Walk
 
 __all__ = ["Outcome", "Worker"]
 
@@ -149,7 +150,9 @@ class Worker:
             window_limit=turn.state.window_limit,
         )
         reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.parts.retry_delay)
-        text, again = masker.storable(error_text(error)), reaction.reason is Reason.RUNNABLE
+        hint = missing_table(error, self.parts.tables(key.data_source))
+        text = masker.storable("\n".join(filter(None, (hint, error_text(error)))))
+        again = reaction.reason is Reason.RUNNABLE
         self._close(
             claim,
             Failure(
