@@ -25,6 +25,7 @@ from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.keys import Key
 from tenantcollect.locks import LONGEST_TTL, Lease
 from tenantcollect.registry import Registry
+from tenantcollect.schedule import Entry
 from tenantcollect.state import NewKey, Opening, Resume, Revision
 from tenantcollect.testing.finding import only
 from tenantcollect.testing.stored import Rows, Seed, Stored
@@ -250,6 +251,7 @@ class CollectorHarness:
         self._turn = Turn(
             lease=Lease(key=key, token=token, owner="test"),
             claim=claim,
+            seen=Entry(key=key, next_due_at=now),
             state=known,
             collector=evolve(collector, run=self._watching(collector)),
             revision="",
