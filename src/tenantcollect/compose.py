@@ -36,6 +36,7 @@ class Recipe:
     app: str | None = None
     url: str | None = field(default=None, repr=False)
     schema: str | None = None
+    collector_role: str | None = None
     retry_delay: timedelta = FIRST_DELAY
 
     def __call__(self, errand: Errand) -> Report:
@@ -54,7 +55,13 @@ class Recipe:
         """The orchestrator. Raises :class:`ConfigurationError`."""
         if self.app is not None or self.url is None:
             return from_app(self.app or "")
-        return connect(self.url, schema=self.schema, create=False, retry_delay=self.retry_delay)
+        return connect(
+            self.url,
+            schema=self.schema,
+            collector_role=self.collector_role,
+            create=False,
+            retry_delay=self.retry_delay,
+        )
 
 
 @cache
@@ -81,12 +88,14 @@ def connect(
     window_timeout: timedelta | None = None,
     grace: timedelta = timedelta(seconds=30),
     schema: str | None = None,
+    collector_role: str | None = None,
     create: bool = True,
 ) -> Orchestrator:
     """An orchestrator on a PostgreSQL engine or URL, or on a SQLite URL.
 
     A host's engine is used and never disposed or configured; from a URL we make an engine of our own, which
     ``close()`` disposes. ``schema`` is the PostgreSQL schema of our tables (default: the connection's own).
+    ``collector_role`` is the PostgreSQL role that collectors' transactions are run as (``SET LOCAL ROLE``).
     ``create`` False refuses a SQLite file that is not there. All other parts are objects that replace a default.
 
     With an ``executor`` of other processes, ``app`` (``module:attribute``) names this orchestrator, or a callable
@@ -103,8 +112,10 @@ def connect(
             'say how a child builds this orchestrator: connect(..., app="myapp.sync:orchestrator")'
         )
     url = engine_or_url if isinstance(engine_or_url, str) else None
-    recipe = Recipe(app=app, url=None if app else url, schema=schema, retry_delay=retry_delay)
-    backend = SqlBackend(engine_or_url, schema=schema, create=create)
+    recipe = Recipe(
+        app=app, url=None if app else url, schema=schema, collector_role=collector_role, retry_delay=retry_delay
+    )
+    backend = SqlBackend(engine_or_url, schema=schema, collector_role=collector_role, create=create)
     return Orchestrator(
         state=state or backend.state,
         locks=locks or backend.locks,

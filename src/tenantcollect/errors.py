@@ -14,6 +14,7 @@ A collector raises the first group to say what should happen next; the rest tell
     │   └── WindowTimedOut          the window did not end within its timeout (a failure)
     ├── ChildDied                   the process that ran the window is gone      (a failure)
     ├── TransactionBroken           the collector ended the framework's transaction
+    │   └── IsolationRefused        it reached beyond its tenant, its role or its window
     ├── LeaseLost                   another holder owns the key now              (never a failure)
     ├── CoverageInvalid             stored coverage cannot be trusted            (that key only)
     └── StorageError                the state cannot be reached or used
@@ -40,6 +41,7 @@ __all__ = [
     "CoverageInvalid",
     "DatabaseUnavailable",
     "DependencyError",
+    "IsolationRefused",
     "LeaseLost",
     "OutcomeUnknown",
     "Overloaded",
@@ -143,6 +145,14 @@ class TransactionBroken(TenantcollectError):
 
     Do not call db.rollback(), db.close() or send COMMIT or ROLLBACK: return to keep the window, raise to
     drop it, and use db.begin_nested() to undo a part.
+    """
+
+
+class IsolationRefused(TransactionBroken):
+    """The collector reached beyond its tenant, its role or its window; nothing of this window was kept.
+
+    The tenant and the role are set by the framework; use SET LOCAL for any other setting. What the database
+    refused is not granted to the collector's role, or is another tenant's row.
     """
 
 

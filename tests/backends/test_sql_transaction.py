@@ -12,6 +12,7 @@ from tenantcollect.backends.sql import SqlBackend
 from tenantcollect.backends.sql.schema import tables
 from tenantcollect.errors import (
     DatabaseUnavailable,
+    IsolationRefused,
     LeaseLost,
     Overloaded,
     SchemaNotCurrent,
@@ -386,7 +387,7 @@ def test_conflicts_losses_and_overload_are_told_apart(postgresql: PostgresqlHarn
         ("23514", DBAPIError),
         ("22012", DBAPIError),
         ("42P01", DBAPIError),
-        ("42501", DBAPIError),
+        ("42501", IsolationRefused),
         ("P0001", DBAPIError),
     ):
         transaction = begun(postgresql)

@@ -64,6 +64,10 @@ class SqlBackend:
             crash=crash or _go_on,
         )
         self._database = Database(engine_or_url, schema=schema, create=create)
+        if collector_role is not None and self._database.dialect.name == "sqlite":
+            raise ConfigurationError(
+                "SQLite has no roles; leave collector_role out", fields={"collector_role": "not on SQLite"}
+            )
         self.locks = SqlLocks(self._database)
         self.state = SqlState(self._database, terms, evict=evict)
         self.catalog = SqlCatalog(self._database)

@@ -157,6 +157,18 @@ class Database:
             connection.close()
             raise
 
+    def throw_away(self, connection: Connection, *, alone: bool) -> None:
+        """Roll back and let go; a connection that another thread may be using is cut, and never used again."""
+        with suppress(Exception):
+            if alone and self.dialect.idle(connection):
+                self.dialect.break_window(connection)
+                connection.rollback()
+            else:
+                self.dialect.cut(connection)
+                connection.invalidate()
+        with suppress(Exception):
+            connection.close()
+
     def close(self) -> None:
         """Dispose the engine, if it is ours."""
         with self._lock:

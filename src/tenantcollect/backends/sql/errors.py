@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from tenantcollect.errors import (
     CoverageInvalid,
     DatabaseUnavailable,
+    IsolationRefused,
     Overloaded,
     SchemaNotCurrent,
     StorageError,
@@ -63,6 +64,7 @@ BY_SQLSTATE: dict[str, type[TenantcollectError]] = {
     "3F000": SchemaNotCurrent,
     "40": TransactionConflict,
     "42": SchemaNotCurrent,
+    "42501": IsolationRefused,
     "53": Overloaded,
     "55P03": Overloaded,
     "57014": Overloaded,

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, FromClause, Row, Select, Update, create_engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from tenantcollect.backends.sql.dialect import Options, Step, Terms
 from tenantcollect.backends.sql.schema import Tables
-from tenantcollect.errors import ConfigurationError
+from tenantcollect.errors import ConfigurationError, StorageError
 from tenantcollect.state import Claim
 
 __all__ = ["PostgreSQL"]
@@ -26,13 +27,15 @@ CONNECTING: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+NO_SUCH_ROLE = ("22023", "42501")
+DOCTOR = "tenantcollect doctor"
 # What a collector may have changed with SET LOCAL, as it was when its transaction began.
 FOUND = "tenantcollect_found_settings"
 
-# Role and search path as they are, then the settings of this transaction only (PROTOCOL 2.13), then the guard.
+# What a collector may change, as it is; then the settings of this transaction only (PROTOCOL 2.13), then the guard.
 BEGIN_WINDOW = """
 SET TRANSACTION READ WRITE;
-SELECT current_setting('role'), current_setting('search_path'),
+SELECT current_setting('role'), current_setting('search_path'), current_setting('tenantcollect.tenant_id', true),
        set_config('application_name', {tag}, true), set_config('tenantcollect.tenant_id', {tenant_id}, true),
        set_config('TimeZone', 'UTC', true), set_config('lock_timeout', {lock_timeout}, true),
        set_config('idle_in_transaction_session_timeout', {idle_timeout}, true);
@@ -40,7 +43,12 @@ INSERT INTO {guard} (window_id) VALUES ({window_id})
 """
 SET_ROLE = text("SELECT set_config('role', :role, true)")
 SET_TENANT = text("SELECT set_config('tenantcollect.tenant_id', :tenant_id, true)")
-END_WINDOW = text("SELECT set_config('role', :role, true), set_config('search_path', :search_path, true)")
+# Not for this transaction only: a SET that no refusal saw, as in a DO block, would stay in the pooled connection.
+# Each is given the very value it was found with, so that the session is as it was.
+END_WINDOW = text(
+    "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false),"
+    " set_config('tenantcollect.tenant_id', :tenant_id, false)"
+)
 HURRY = text("SELECT set_config('statement_timeout', :within, true)")
 # Liveness only: whoever still works for a lease that was taken over is ended, if we may.
 EVICT = text(
@@ -100,8 +108,7 @@ class PostgreSQL:
 
     def read_as(self, connection: Connection, tenant_id: str, role: str | None) -> None:
         connection.execute(SET_TENANT, {"tenant_id": tenant_id})
-        if role is not None:
-            connection.execute(SET_ROLE, {"role": role})
+        _become(connection, role)
 
     def begin_window(self, connection: Connection, tables: Tables, claim: Claim, terms: Terms) -> None:
         """In the driver's terms: several statements in one round trip."""
@@ -118,10 +125,9 @@ class PostgreSQL:
         with _driver(connection).cursor() as cursor:
             cursor.execute(query)
             cursor.nextset()
-            role, search_path, *_ = cursor.fetchone()
-        connection.info[FOUND] = {"role": role, "search_path": search_path}
-        if terms.role is not None:
-            connection.execute(SET_ROLE, {"role": terms.role})
+            role, search_path, tenant_id, *_ = cursor.fetchone()
+        connection.info[FOUND] = {"role": role, "search_path": search_path, "tenant_id": tenant_id or ""}
+        _become(connection, terms.role)
 
     def end_window(self, connection: Connection) -> None:
         connection.execute(END_WINDOW, connection.info[FOUND])
@@ -151,6 +157,19 @@ class PostgreSQL:
 
     def evict(self, connection: Connection, tokens: Sequence[str]) -> None:
         connection.execute(EVICT, {"tags": [f"tc:{token}"[:63] for token in tokens]})
+
+
+def _become(connection: Connection, role: str | None) -> None:
+    """Go on as the collectors' role; raises :class:`StorageError`, because no window can run, if it may not be."""
+    if role is None:
+        return
+    try:
+        connection.execute(SET_ROLE, {"role": role})
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in NO_SUCH_ROLE:
+            raise
+        told = f"The collector_role {role} does not exist, or is not granted to the user we connect as; see: {DOCTOR}"
+        raise StorageError(told) from None
 
 
 def _milliseconds(length: timedelta) -> str:

@@ -1,60 +1,105 @@
-"""What a collector's connection refuses before it is sent (floor: backends; PROTOCOL 7, level 0).
+"""Which statements of a collector are refused before they are sent (floor: backends, pure; PROTOCOL 7, level 0).
 
-It protects against mistakes, not against attacks: the guard row does that. The listeners sit on the connection
-object of one window, never on the host's engine (G10).
+It protects against mistakes, not against attacks: it reads the text of a statement, so what a DO block or a
+function builds is not seen. The guard row keeps the transaction, the host's policies and GRANTs keep the tenants.
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from collections.abc import Iterator
 
-from sqlalchemy import Connection, event
+from attrs import frozen
 
-__all__ = ["WatchedWindow", "watch"]
+from tenantcollect.errors import IsolationRefused, TransactionBroken
 
-# ROLLBACK TO a savepoint is no mistake; SET LOCAL ROLE is undone before the seal.
-REFUSED = re.compile(
-    r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*("
-    r"COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)"
-    r"|SET\s+(?:SESSION\s+)?(?:ROLE|AUTHORIZATION)|SET\s+(?:LOCAL\s+|SESSION\s+)?tenantcollect\."
-    r"|RESET|DISCARD)\b",
+__all__ = ["Refusal", "refusal"]
+
+# The common statements, of which only the first word needs to be read.
+HARMLESS = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|COPY|VALUES)\b", re.IGNORECASE)
+QUOTED = re.compile(
+    r"--[^\n]*|(?P<comment>/\*)|\bE'(?:[^'\\]|\\.|'')*'|'(?P<text>(?:[^']|'')*)'|\"(?P<name>(?:[^\"]|\"\")*)\""
+    r"|(?<!\w)(?P<dollars>\$(?:[^\W\d]\w*)?\$).*?(?P=dollars)",
     re.IGNORECASE | re.DOTALL,
+)
+PLAIN_NAME = re.compile(r"[\w.]+")
+# A trigger or a function whose body ends with END.
+WITH_BODY = re.compile(r"\s*CREATE\b.*\bBEGIN\b", re.IGNORECASE | re.DOTALL)
+
+# ROLLBACK TO a savepoint is no mistake.
+ENDING = re.compile(
+    r"(?:COMMIT|END|ABORT|BEGIN|START TRANSACTION|PREPARE TRANSACTION"
+    r"|ROLLBACK(?! (?:WORK |TRANSACTION )?TO\b))\b",
+    re.IGNORECASE,
+)
+PROTECTED = r"(?:ROLE|SESSION|SESSION_AUTHORIZATION|TENANTCOLLECT)\b"
+# Without LOCAL a setting would outlive the window, in the host's pooled connection.
+LASTING = re.compile(
+    rf"(?:SET(?! LOCAL (?!{PROTECTED})[\w.$]+(?=[ =])| CONSTRAINTS\b| TRANSACTION\b)|RESET|DISCARD)\b"
+    r"(?: [\w.]+){0,2}",
+    re.IGNORECASE,
+)
+SET_CONFIG = re.compile(r"\bset_config\b", re.IGNORECASE)
+LOCAL_CONFIG = re.compile(
+    rf"set_config ?\( ?'(?!{PROTECTED})[\w.]+' ?, ?(?:'[^']*'|[\w.%$:()]+?) ?, ?'?true'? ?\)", re.IGNORECASE
 )
 
 
-class WatchedWindow(Protocol):
-    """The window whose connection is watched."""
+@frozen
+class Refusal:
+    """What was refused, and the error that says so."""
 
-    def refuse(self, deed: str) -> NoReturn:
-        """Fail the window for ``deed``."""
-        ...
-
-    def was_used(self) -> None:
-        """A statement is sent by this thread."""
-        ...
-
-    def was_rolled_back(self, connection: Connection) -> None:
-        """The transaction is being rolled back."""
-        ...
+    deed: str
+    error: type[TransactionBroken]
 
 
-def watch(connection: Connection, window: WatchedWindow, is_ours: Callable[[], bool]) -> None:
-    """Tell ``window`` what is done with its ``connection``, but for what we do ourselves."""
+def refusal(statement: str) -> Refusal | None:
+    """Why ``statement``, which may be several, must not be sent; None = it may."""
+    if HARMLESS.match(statement) and ";" not in statement and "set_config" not in statement.lower():
+        return None
+    has_body = WITH_BODY.match(statement) is not None
+    refusals = (_of_one(part) for part in _statements(statement) if not (has_body and part.upper() == "END"))
+    return next(filter(None, refusals), None)
 
-    def before_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        window.was_used()
-        refused = REFUSED.match(statement)
-        if refused and not is_ours():
-            window.refuse(" ".join(refused.group(1).split()).upper())
 
-    def before_commit(_: Connection) -> None:
-        if not is_ours():
-            window.refuse("commit() of its connection")
+def _of_one(statement: str) -> Refusal | None:
+    if found := ENDING.match(statement):
+        return Refusal(found.group().upper(), TransactionBroken)
+    if found := LASTING.match(statement):
+        return Refusal(found.group().upper(), IsolationRefused)
+    calls = SET_CONFIG.finditer(statement)
+    if any(not LOCAL_CONFIG.match(statement, call.start()) for call in calls):
+        return Refusal("set_config() other than set_config('a_name', value, true)", IsolationRefused)
+    return None
 
-    def at_rollback(rolled_back: Connection) -> None:
-        if not is_ours():
-            window.was_rolled_back(rolled_back)
 
-    event.listen(connection, "before_cursor_execute", before_statement)
-    event.listen(connection, "commit", before_commit)
-    event.listen(connection, "rollback", at_rollback)
+def _statements(text: str) -> Iterator[str]:
+    """The statements of ``text``, one space between words, without comments and what literals hold."""
+    for statement in "".join(_pieces(text)).split(";"):
+        yield re.sub(r" ?\. ?", ".", " ".join(statement.split()))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    at = 0
+    while found := QUOTED.search(text, at):
+        yield text[at : found.start()]
+        yield _bare(found)
+        at = _end_of_comment(text, found.end()) if found["comment"] else found.end()
+    yield text[at:]
+
+
+def _bare(found: re.Match[str]) -> str:
+    """A name in quotes as if it had none, a literal with a plain name as it is, nothing else of what is inside."""
+    if found["name"] is not None:
+        return found["name"] if PLAIN_NAME.fullmatch(found["name"]) else "?"
+    if found["text"] is not None:
+        return found.group() if PLAIN_NAME.fullmatch(found["text"]) else "'?'"
+    return " " if found["comment"] or found.group().startswith("--") else "'?'"
+
+
+def _end_of_comment(text: str, at: int) -> int:
+    """Where the comment that was opened before ``at`` is closed; PostgreSQL's nest."""
+    depth = 1
+    for mark in re.compile(r"/\*|\*/").finditer(text, at):
+        depth += 1 if mark.group() == "/*" else -1
+        if not depth:
+            return mark.end()
+    return len(text)

@@ -1,11 +1,17 @@
-"""``db``: a session whose commit joins the window and whose rollback and close fail it (floor: backends)."""
+"""``db``: a session whose commit joins the window and whose rollback and close fail it; and what ``context.read``
+reads by (floor: backends).
+"""
 
+from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-__all__ = ["OpenWindow", "WindowSession"]
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.watching import WatchedWindow, watch_statements
+
+__all__ = ["OpenWindow", "WindowSession", "read_alone"]
 
 
 class OpenWindow(Protocol):
@@ -57,3 +63,22 @@ class WindowSession(Session):
     def finish(self) -> None:
         """Let go of everything; the window calls this when it is over."""
         super().close()
+
+
+def read_alone(
+    database: Database, window: WatchedWindow, tenant_id: str, role: str | None, statement: Any
+) -> Sequence[Any]:
+    """The rows of ``statement``, by a read-only transaction of its own, bound to the tenant and the role.
+
+    It is rolled back: whatever a function may have set in the session is undone.
+    """
+    chosen = text(statement) if isinstance(statement, str) else statement
+    with database.connect(database.dialect.collector_reading) as connection:
+        connection.begin()
+        database.dialect.read_as(connection, tenant_id, role)
+        unwatch = watch_statements(connection, window)
+        try:
+            with Session(connection, join_transaction_mode="rollback_only") as session:
+                return session.execute(chosen).all()
+        finally:
+            unwatch()

@@ -36,6 +36,7 @@ from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, is_key, kept, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
+from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.backends.sql.transaction import SqlTransaction
 from tenantcollect.errors import LeaseLost, OutcomeUnknown, Overloaded, StorageError
 from tenantcollect.keys import Key, Selection
@@ -78,16 +79,17 @@ class SqlState:
             return found
 
     def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
-        wanted = iter(sorted(keys, key=lambda new: new.key))
+        # The tables are asked for before a connection is taken: a host's pool may have only one.
+        tables, wanted = self._database.tables, iter(sorted(keys, key=lambda new: new.key))
         made = 0
         while page := list(islice(wanted, PAGE)):
             with self._database.joined(connection) as ours:
-                made += self._make(ours, page, utc(due_at, "due_at"))
+                made += self._make(ours, tables, page, utc(due_at, "due_at"))
         return made
 
-    def _make(self, connection: Connection, page: Sequence[NewKey], due_at: datetime) -> int:
+    def _make(self, connection: Connection, tables: Tables, page: Sequence[NewKey], due_at: datetime) -> int:
         """Set-based: the schedule first, as locks are ordered; a row that is there is left as it is."""
-        tables, insert_new = self._database.tables, self._database.dialect.insert
+        insert_new = self._database.dialect.insert
         plain = ({**_parts(new.key), "history_start": new.history_start} for new in page)
         asked = rows(connection, "asked", {**KEY_COLUMNS, "history_start": Instant()}, plain)
         parts = [asked.c[part] for part in KEY]
@@ -104,11 +106,11 @@ class SqlState:
             yield from page
 
     def _named(self, keys: Collection[Key]) -> Iterator[list[KeyState]]:
-        wanted = iter(sorted(set(keys)))
+        run, wanted = self._database.tables.run, iter(sorted(set(keys)))
         while page := list(islice(wanted, PAGE)):
             with self._database.reading() as connection:
                 asked = key_rows(connection, page)
-                found = self._states().join(asked, same_key(self._database.tables.run, asked))
+                found = self._states().join(asked, same_key(run, asked))
                 states = [state_of(row) for row in connection.execute(found)]
             yield states
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from attrs import evolve
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -21,9 +21,9 @@ from tenantcollect.backends.sql.errors import (
     meaning,
     translating,
 )
-from tenantcollect.backends.sql.refusals import watch
-from tenantcollect.backends.sql.session import WindowSession
+from tenantcollect.backends.sql.session import WindowSession, read_alone
 from tenantcollect.backends.sql.verdict import Verdict
+from tenantcollect.backends.sql.watching import Unwatch, watch
 from tenantcollect.errors import (
     DatabaseUnavailable,
     LeaseLost,
@@ -48,6 +48,7 @@ class SqlTransaction:
         self._threads: set[int] = set()
         self._process = os.getpid()
         self._verdict = Verdict()
+        self._unwatch: Unwatch
         self._over = False
         self._ours = False
         self._lock = threading.RLock()
@@ -60,14 +61,9 @@ class SqlTransaction:
 
     def read(self, statement: Any) -> Sequence[Any]:
         self._require_open()
-        chosen = text(statement) if isinstance(statement, str) else statement
-        dialect = self._database.dialect
         with self._verdict.telling():
             try:
-                with self._database.connect(dialect.collector_reading) as connection, connection.begin():
-                    dialect.read_as(connection, self.claim.key.tenant_id, self._terms.role)
-                    with Session(connection, join_transaction_mode="rollback_only") as session:
-                        return session.execute(chosen).all()
+                return read_alone(self._database, self, self.claim.key.tenant_id, self._terms.role, statement)
             except SQLAlchemyError as error:
                 if meaning(error) is TransactionBroken:
                     raise TransactionBroken(READ_ONLY) from None
@@ -86,9 +82,9 @@ class SqlTransaction:
             self.refuse("close() of its connection")
         return self._connection
 
-    def refuse(self, deed: str) -> NoReturn:
-        """Fail the window for what the collector did; raises :class:`TransactionBroken`."""
-        self.was_broken(f"the collector called {deed}")
+    def refuse(self, deed: str, error: type[TransactionBroken] = TransactionBroken) -> NoReturn:
+        """Fail the window for what the collector did; raises :class:`TransactionBroken`, or ``error``."""
+        self.was_broken(f"the collector called {deed}", error)
         raise self._verdict.error()
 
     @property
@@ -96,9 +92,9 @@ class SqlTransaction:
         """Whether the window has ended."""
         return self._over
 
-    def was_broken(self, why: str) -> None:
+    def was_broken(self, why: str, error: type[TransactionBroken] = TransactionBroken) -> None:
         """Remember that this window cannot be sealed any more, even if the collector swallows the error."""
-        self._verdict.broken = self._verdict.broken or why
+        self._verdict.broken = self._verdict.broken or error(f"{error()} ({why})")
 
     def statement_failed(self, connection: Connection) -> None:
         """SQLite only: a failed statement fails the window, unless a savepoint is there to undo it."""
@@ -182,7 +178,7 @@ class SqlTransaction:
                 connection.invalidate()
                 connection.close()
                 raise
-        watch(connection, self, lambda: self._ours)
+        self._unwatch = watch(connection, self, lambda: self._ours)
         return connection
 
     def seal(self, seal: Seal) -> Claim | None:
@@ -315,6 +311,7 @@ class SqlTransaction:
             return
         # The window is durable: what goes wrong from here on is no concern of its.
         with suppress(Exception):
+            self._unwatch()
             if self._threads != {threading.get_ident()}:
                 connection.invalidate()
             connection.close()
@@ -329,18 +326,7 @@ class SqlTransaction:
         if connection is None:
             return
         try:
-            self._throw_away(connection)
+            self._unwatch()
+            self._database.throw_away(connection, alone=self._threads == {threading.get_ident()})
         finally:
             self._database.turns.end()
-
-    def _throw_away(self, connection: Connection) -> None:
-        dialect = self._database.dialect
-        with suppress(Exception):
-            if self._threads == {threading.get_ident()} and dialect.idle(connection):
-                dialect.break_window(connection)
-                connection.rollback()
-            else:
-                dialect.cut(connection)
-                connection.invalidate()
-        with suppress(Exception):
-            connection.close()

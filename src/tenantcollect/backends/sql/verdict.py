@@ -6,8 +6,8 @@ from weakref import WeakSet
 
 from attrs import define, field
 
-from tenantcollect.backends.sql.errors import FAILED_STATEMENT, SHARED_FAULTS, meaning, translated
-from tenantcollect.errors import TenantcollectError, TransactionBroken
+from tenantcollect.backends.sql.errors import FAILED_STATEMENT, SHARED_FAULTS, described, meaning, translated
+from tenantcollect.errors import IsolationRefused, TenantcollectError, TransactionBroken
 
 __all__ = ["Verdict"]
 
@@ -16,7 +16,7 @@ __all__ = ["Verdict"]
 class Verdict:
     """``broken`` = what the collector did to the transaction; ``failed`` = a statement failed, and nothing undid it."""
 
-    broken: str | None = None
+    broken: TransactionBroken | None = None
     failed: bool = False
     _told: WeakSet[BaseException] = field(factory=WeakSet)
 
@@ -27,8 +27,7 @@ class Verdict:
 
     def error(self) -> TransactionBroken:
         """What a window that is lost is told."""
-        ended = f"{TransactionBroken()} ({self.broken})"
-        return TransactionBroken(ended if self.broken is not None else FAILED_STATEMENT)
+        return self.broken or TransactionBroken(FAILED_STATEMENT)
 
     def of(self, error: BaseException, *, hit: bool) -> BaseException:
         """What ``error`` of a collector's SQL means; ``hit`` = it befell a connection of the window."""
@@ -37,6 +36,8 @@ class Verdict:
         meant = meaning(error)
         if self.broken is not None or (self.failed and meant is TransactionBroken):
             return self.error()
+        if hit and meant is IsolationRefused:
+            return IsolationRefused(f"{IsolationRefused()} ({described(error)})")
         return translated(error, ours=False) if hit and meant in SHARED_FAULTS else error
 
     @contextmanager
