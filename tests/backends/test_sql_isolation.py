@@ -253,13 +253,14 @@ def test_each_tenants_window_on_one_connection_sees_its_own(postgresql: Postgres
 
 
 @pytest.mark.parametrize("ending", ["seal", "abandon"])
-def test_level_0_does_not_stop_a_do_block(engine: Engine, window: WindowTransaction, ending: str) -> None:
+def test_level_0_does_not_stop_a_do_block(engine: Engine, window: WindowTransaction, role: str, ending: str) -> None:
     """Said plainly: code that the server runs can take another tenant. Its connection is put right all the same."""
     assert seen(window) == ["acme"]
     window.session().execute(text(DO_SPOOF))
     assert seen(window) == ["globex"]
-    window.session().execute(text("DO $$ BEGIN EXECUTE 'SET ROLE NONE; SET search_path TO nowhere'; END $$"))
+    window.session().execute(text("DO $$ BEGIN EXECUTE 'SET ROLE NONE'; END $$"))
     assert window.session().scalar(text("SELECT session_user = current_user"))
+    window.session().execute(text(f"DO $$ BEGIN EXECUTE 'SET ROLE {role}; SET search_path TO nowhere'; END $$"))
     if ending == "seal":
         window.seal(seal_of(window.claim))
     window.abandon()
