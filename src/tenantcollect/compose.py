@@ -132,6 +132,7 @@ def connect(
         window_timeout=window_timeout,
         grace=grace,
         schema=backend.schema,
+        diagnosis=backend.diagnosis,
         on_close=backend.close,
     )
 

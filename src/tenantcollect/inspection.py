@@ -1,6 +1,7 @@
 """Answers for people, from the same decision the engine acts on: plan, status, history, explain (G7; floor: passes)."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import wait
 from datetime import UTC, datetime
 from heapq import nsmallest
 from itertools import chain
@@ -20,14 +21,17 @@ from tenantcollect.secrets import Masker
 from tenantcollect.state import HistoryRow, KeyState, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import NOTHING, WindowSet
-from tenantcollect.worker import Learn, Resolved, error_text
+from tenantcollect.worker import DaemonThreads, Learn, Resolved, error_text
 
-__all__ = ["Inspection", "checked"]
+__all__ = ["CHECK_TIMEOUT", "Inspection", "checked"]
+
+CHECK_TIMEOUT = 30.0
 
 WINDOWS_SHOWN = 1000
 WAITING = frozenset({Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.AT_CAPACITY})
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 Range = tuple[datetime, datetime]
+Resolve = Callable[[str, str, Learn], Resolved]
 T = TypeVar("T")
 
 
@@ -224,27 +228,43 @@ def _attempt(row: HistoryRow) -> AttemptRow:
     )
 
 
-def checked(source: Source, registry: Registry, resolve: Callable[[str, str, Learn], Resolved]) -> CheckRow:
-    """Validate one data source's configuration and ask its ``check`` hook; what is wrong is in the row."""
+def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float) -> CheckRow:
+    """Validate one data source's configuration and ask its ``check`` hook; what is wrong is in the row.
+
+    In a thread of its own, so that neither the hook nor ``resolve_env`` can hang the caller.
+    """
     row = CheckRow(tenant_id=source.tenant_id, data_source=source.data_source, ok=True)
+    answer = DaemonThreads().submit(_checked, row, registry, resolve)
+    if wait([answer], timeout).done:
+        return answer.result()
+    return evolve(
+        row,
+        ok=False,
+        detail=f"no answer within {timeout:g} s; the thread that waits for it is left behind",
+        reason=Reason.BACKOFF.value,
+        action="see whether the data source can be reached from here, or allow more time",
+    )
+
+
+def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
     secrets: set[str] = set()
     try:
-        resolved = resolve(source.tenant_id, source.data_source, secrets.update)
-        check = registry.source(source.data_source).check
+        resolved = resolve(row.tenant_id, row.data_source, secrets.update)
+        check = registry.source(row.data_source).check
         if check is None:
             return evolve(row, detail="the configuration is valid; this data source has no check of its own")
-        found = check(env=dict(resolved.env), config=resolved.config, tenant_id=source.tenant_id)
+        found = check(env=dict(resolved.env), config=resolved.config, tenant_id=row.tenant_id)
         return evolve(row, detail=Masker.of(secrets).storable(str(found)) if found is not None else "ok")
-    except Exception as error:  # noqa: BLE001 - whatever a collector raises is the answer
+    except BaseException as error:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
         reason = _check_reason(error)
-        key = Key(source.tenant_id, source.data_source, "check")
+        key = Key(row.tenant_id, row.data_source, "check")
         action = Decision(key=key, reason=reason).action
         return evolve(
             row, ok=False, detail=Masker.of(secrets).storable(error_text(error)), reason=reason.value, action=action
         )
 
 
-def _check_reason(error: Exception) -> Reason:
+def _check_reason(error: BaseException) -> Reason:
     match error:
         case PluginError():
             return Reason.COLLECTOR_BROKEN

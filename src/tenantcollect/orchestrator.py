@@ -14,9 +14,10 @@ from tenantcollect.catalog import Catalog, Order, Source
 from tenantcollect.clock import DatabaseClock
 from tenantcollect.commands import Commands
 from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
+from tenantcollect.diagnosis import Diagnosis, Doctor
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Event, Events
-from tenantcollect.inspection import Inspection, checked
+from tenantcollect.inspection import CHECK_TIMEOUT, Inspection, checked
 from tenantcollect.keys import Key, Selection, checked_name, checked_tenant
 from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
 from tenantcollect.passes import Engine, Limits, Passes
@@ -27,6 +28,7 @@ from tenantcollect.reports import (
     CheckRow,
     CollectorRow,
     ExplainRow,
+    FindingRow,
     PassReport,
     PlanRow,
     StatusRow,
@@ -80,6 +82,7 @@ class Orchestrator:
         window_timeout: timedelta | None = None,
         grace: timedelta = timedelta(seconds=30),
         schema: Schema | None = None,
+        diagnosis: Diagnosis | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         if not 1 <= concurrency <= 1000:
@@ -93,6 +96,7 @@ class Orchestrator:
         self._survey = Survey(catalog, self.registry, state, locks)
         self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
+        self._doctor = Doctor(self.registry, state, diagnosis)
         self._commands = Commands(self._survey, state, self._events)
         self._worker = Worker(
             Parts(
@@ -155,10 +159,9 @@ class Orchestrator:
 
     def upgrade(self) -> None:
         """Bring our tables to the newest revision and create the collectors' own that are missing; alter none."""
-        self.registry.load(self.registry.data_sources())
-        sources = [self.registry.source(name) for name in self.registry.data_sources() if self.registry.sound(name)]
+        tables = self.registry.tables()
         if self.schema is not None:
-            self.schema.upgrade([source.tables for source in sources if source.tables is not None])
+            self.schema.upgrade(tables)
 
     def run(
         self,
@@ -215,12 +218,21 @@ class Orchestrator:
         """Every collector that was found, with why those that failed to load did."""
         return self.registry.rows()
 
-    def check(self, tenant_id: Names = None, data_source: Names = None) -> Iterator[CheckRow]:
-        """Validate the configuration of each selected data source and ask its ``check`` hook."""
+    def doctor(self) -> Iterator[FindingRow]:
+        """Look at the database, its roles and policies, the clock and the plugins: what is wrong, and what to do."""
+        return self._doctor.findings()
+
+    def check(
+        self, tenant_id: Names = None, data_source: Names = None, *, timeout: float = CHECK_TIMEOUT
+    ) -> Iterator[CheckRow]:
+        """Validate the configuration of each selected data source and ask its ``check`` hook.
+
+        One that does not answer within ``timeout`` seconds is reported so, and its thread is left behind.
+        """
         chosen = Selection(None, data_source).data_sources
         for source in self.configured(tenant_id):
             if chosen is None or source.data_source in chosen:
-                yield checked(source, self.registry, self._configuring.resolved)
+                yield checked(source, self.registry, self._configuring.resolved, timeout)
 
     def pause(
         self,

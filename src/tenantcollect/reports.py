@@ -5,7 +5,7 @@ Times are aware UTC datetimes, durations are seconds, ranges are ``(start, end)`
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import attrs
@@ -16,9 +16,11 @@ __all__ = [
     "CheckRow",
     "CollectorRow",
     "ExplainRow",
+    "FindingRow",
     "KeyReport",
     "PassReport",
     "PlanRow",
+    "Severity",
     "StatusRow",
     "WindowCounts",
     "as_json",
@@ -143,6 +145,27 @@ class CheckRow:
     ok: bool
     detail: str = ""
     reason: str | None = None
+    action: str | None = None
+
+
+class Severity(StrEnum):
+    """How much a finding matters: a ``problem`` needs somebody, what is ``unusable`` stops everything."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    UNUSABLE = "unusable"
+
+
+@frozen(kw_only=True)
+class FindingRow:
+    """One thing that ``doctor`` looked at. ``severity`` is ok, warning, problem (the CLI's exit code 3) or unusable
+    (the database, 4); ``action`` is what to do, None = nothing.
+    """
+
+    topic: str
+    severity: Severity = Severity.OK
+    detail: str
     action: str | None = None
 
 

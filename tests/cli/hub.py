@@ -1,7 +1,7 @@
 """A host's app for the tests of ``--app``: two tenants of a made-up ``hub``, on the memory backend.
 
-``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_SECONDS`` makes each window slow, with
-``HUB_CHATTERS`` a collector prints.
+``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_HANGS`` one whose check never ends,
+``HUB_SECONDS`` makes each window slow, with ``HUB_CHATTERS`` a collector prints.
 """
 
 import os
@@ -33,6 +33,8 @@ class Hub:
     @hookimpl
     def check(self, env: Mapping[str, str], tenant_id: str) -> str:
         _refuse(env, tenant_id)
+        if tenant_id == os.environ.get("HUB_HANGS"):
+            threading.Event().wait()
         return f"welcome {env['TOKEN']}"
 
 

@@ -21,7 +21,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
 )
 NEXT: tuple[tuple[type[Exception], str], ...] = (
     (errors.SchemaNotCurrent, "tenantcollect db upgrade"),
-    (errors.DatabaseUnavailable, "tenantcollect db current  (is TENANTCOLLECT_DATABASE_URL right?)"),
+    (errors.DatabaseUnavailable, "tenantcollect doctor  (is TENANTCOLLECT_DATABASE_URL right?)"),
     (errors.PluginError, "tenantcollect plugins"),
 )
 RED, PLAIN = "\x1b[31m", "\x1b[0m"

@@ -81,6 +81,10 @@ RetryDelay = Annotated[float | None, _seconds("--retry-delay", "The first back-o
 WindowTimeout = Annotated[float | None, _seconds("--window-timeout", "The longest run of one window.")]
 Grace = Annotated[float | None, _seconds("--grace", "How long a stop waits for open windows.")]
 
+CheckTimeout = Annotated[
+    float | None, _seconds("--check-timeout", "How long each data source may take to answer; 30 unless told.")
+]
+
 Since = Annotated[datetime, typer.Option("--since", parser=moment, metavar="TIME", help="Collect from here on.")]
 Start = Annotated[datetime | None, typer.Option("--start", parser=moment, metavar="TIME", help="From here on.")]
 End = Annotated[datetime | None, typer.Option("--end", parser=moment, metavar="TIME", help="Up to here.")]

@@ -1,4 +1,4 @@
-"""The commands that only read: plan, status, history, explain, check, plugins (floor: cli)."""
+"""The commands that only read: plan, status, history, explain, check, doctor, plugins (floor: cli)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tenantcollect.cli.options import Json, Limit, SomeScript, SomeSource, SomeTenant
+from tenantcollect.cli.options import CheckTimeout, Json, Limit, SomeScript, SomeSource, SomeTenant
 from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ def explain(
 
 
 def check(
-    context: typer.Context, tenant: SomeTenant = None, data_source: SomeSource = None, json: Json = False
+    context: typer.Context,
+    tenant: SomeTenant = None,
+    data_source: SomeSource = None,
+    check_timeout: CheckTimeout = None,
+    json: Json = False,
 ) -> None:
     """Try the credentials; exit with 3 if any is refused."""
     from tenantcollect.cli import tables
@@ -98,12 +102,36 @@ def check(
     from tenantcollect.cli.printing import watched
 
     refused: list[Any] = []
+    within = {} if check_timeout is None else {"timeout": check_timeout}
 
     def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
-        return watched(orchestrator.check(tenant, data_source), lambda row: not row.ok, refused)
+        return watched(orchestrator.check(tenant, data_source, **within), lambda row: not row.ok, refused)
 
     _show(context, "check", tables.CHECK, (tenant, data_source, None), rows, json)
     if refused:
+        raise typer.Exit(NEEDS_ACTION)
+
+
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Examine the database, its roles and policies, the clock and the plugins.
+
+    Exit with 3 if something needs somebody, with 4 if the database cannot be used.
+    """
+    from tenantcollect.cli import tables
+    from tenantcollect.cli.failures import NEEDS_ACTION, UNUSABLE_DATABASE
+    from tenantcollect.cli.printing import print_json_rows, print_table
+    from tenantcollect.reports import Severity
+
+    with target_of(context).orchestrator(create=True) as orchestrator:  # a file that is not there is a finding
+        database, rows = database_of(orchestrator), list(orchestrator.doctor())
+    if json:
+        print_json_rows(database, rows)
+    else:
+        print_table(database, "doctor", tables.FINDINGS, rows)
+    found = {row.severity for row in rows}
+    if Severity.UNUSABLE in found:
+        raise typer.Exit(UNUSABLE_DATABASE)
+    if Severity.PROBLEM in found:
         raise typer.Exit(NEEDS_ACTION)
 
 

@@ -159,6 +159,12 @@ CHECK: Sequence[Column] = (
     ("reason", lambda row: row.reason),
     ("what to do", lambda row: row.action),
 )
+FINDINGS: Sequence[Column] = (
+    ("topic", lambda row: row.topic),
+    ("severity", lambda row: row.severity),
+    ("finding", lambda row: row.detail),
+    ("what to do", lambda row: row.action),
+)
 PLUGINS: Sequence[Column] = (
     ("collector", lambda row: row.name),
     ("package", lambda row: " ".join(part for part in (row.package, row.version) if part)),

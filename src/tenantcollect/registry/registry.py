@@ -20,6 +20,7 @@ from tenantcollect.reports import CollectorRow
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from sqlalchemy import MetaData
 
 __all__ = ["Registry"]
 
@@ -49,6 +50,10 @@ class Registry:
         self._extensions: dict[str, Hooks] | None = None
 
     # What is known without importing anything.
+
+    def excluded(self) -> list[str]:
+        """What is installed, but left out by the allow-list."""
+        return sorted(self._found.excluded)
 
     def names(self) -> list[str]:
         """Every collector found, ``data_source.script``, also those that turn out not to work."""
@@ -113,6 +118,11 @@ class Registry:
                 return loaded.source
             raise PluginError(loaded.problems[name].reason)
         raise PluginError(self._missing("data source", name, self.data_sources()))
+
+    def tables(self) -> "list[MetaData]":
+        """The tables of every data source that works and has some."""
+        sources = [loaded.source for loaded in self._of(self.data_sources())]
+        return [source.tables for source in sources if source is not None and source.tables is not None]
 
     def problems(self, data_sources: Collection[str] | None = None) -> dict[str, Problem]:
         """What cannot be used, by name. None = all that is known so far, importing nothing."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy import URL, Engine, text
 
 from tenantcollect.backends.sql.catalog import SqlCatalog
+from tenantcollect.backends.sql.diagnosis import SqlDiagnosis
 from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database, checked_identifier
 from tenantcollect.backends.sql.locks import SqlLocks
@@ -72,6 +73,7 @@ class SqlBackend:
         self.state = SqlState(self._database, terms, evict=evict)
         self.catalog = SqlCatalog(self._database)
         self.schema = SqlSchema(self._database)
+        self.diagnosis = SqlDiagnosis(self._database, self.schema, collector_role)
 
     def ping(self) -> None:
         """Raises :class:`DatabaseUnavailable` unless the database answers."""

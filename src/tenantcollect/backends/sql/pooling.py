@@ -1,0 +1,44 @@
+"""Whether something stands between us and PostgreSQL, and shares its connections (floor: backends)."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.reports import FindingRow, Severity
+
+__all__ = ["pooler"]
+
+BACKEND = text("SELECT pg_backend_pid()")
+CURE = "add ?prepare_threshold=none to the URL, or connect_args={'prepare_threshold': None} to the engine"
+
+
+def pooler(database: Database) -> Iterator[FindingRow]:
+    """A pooler is known by its announcing another process than the one that answers; one per transaction, by a
+    second connection's being answered by the process of the first.
+    """
+    with database.connect(database.dialect.reading) as first:
+        driver = first.connection.driver_connection
+        threshold = driver.prepare_threshold  # type: ignore[union-attr]
+        if driver.info.backend_pid == first.scalar(BACKEND):  # type: ignore[union-attr]
+            yield _found(Severity.OK, "no pooler: connections go to the server itself")
+            return
+        shared = _shared(database, first)
+    prepares = "nothing is prepared" if threshold is None else "but statements are prepared"
+    if not shared:
+        yield _found(Severity.OK, "a pooler that gives each connection a server process of its own")
+    elif threshold is None:
+        yield _found(Severity.OK, f"a pooler that shares server processes by transaction; {prepares}")
+    else:
+        told = f"a pooler that shares server processes by transaction, {prepares} on one and asked for on another"
+        yield _found(Severity.PROBLEM, told, CURE)
+
+
+def _shared(database: Database, first: Connection) -> bool:
+    before = first.scalar(BACKEND)
+    with database.connect(database.dialect.writing) as second, second.begin():
+        return bool(second.scalar(BACKEND) == before or first.scalar(BACKEND) != before)
+
+
+def _found(severity: Severity, detail: str, action: str | None = None) -> FindingRow:
+    return FindingRow(topic="pooler", severity=severity, detail=detail, action=action)

@@ -1,0 +1,119 @@
+"""Who PostgreSQL takes our collectors for, and whether its policies bind them (floor: backends; PROTOCOL 7)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, text
+
+from tenantcollect.backends.sql.engine import Database
+from tenantcollect.errors import StorageError
+from tenantcollect.reports import FindingRow, Severity
+
+__all__ = ["policies", "roles"]
+
+SETTING = "tenantcollect.tenant_id"
+TENANT_COLUMN = "tenant_id"
+ORDINARY = "use a role that is neither superuser nor has BYPASSRLS: connect as one, or give connect(collector_role=…)"
+HOW_TO = "see the how-to on isolating tenants"
+# Without `true` a connection that never had the setting meets an error.
+STRICT = re.compile(rf"current_setting\('{re.escape(SETTING)}'::text\)", re.IGNORECASE)
+
+WHO = text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = coalesce(:role, current_user)")
+OUR_TABLES_IN_REACH = text(
+    "SELECT c.relname FROM unnest(CAST(:names AS text[])) AS n(name) JOIN pg_class c ON c.oid = to_regclass(n.name)"
+    " WHERE has_table_privilege(:role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') ORDER BY 1"
+)
+PROTECTION = text(
+    "SELECT n.name, c.oid, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,"
+    " has_table_privilege(coalesce(:role, current_user), c.oid, 'INSERT') AS writable,"
+    " ARRAY(SELECT concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid))"
+    " FROM pg_policy WHERE polrelid = c.oid) AS policies"
+    " FROM unnest(CAST(:names AS text[])) AS n(name) JOIN pg_class c ON c.oid = to_regclass(n.name)"
+)
+ACTIVE = text("SELECT row_security_active(CAST(:oid AS oid))")
+
+
+def roles(database: Database, role: str | None) -> Iterator[FindingRow]:
+    """Whether collectors can be run as their role, and whether it has rights that it should not have."""
+    with database.reading() as connection:
+        user = connection.scalar(text("SELECT current_user"))
+        who = connection.execute(WHO, {"role": role}).one_or_none()
+        names = _names(connection, database.tables.metadata.sorted_tables)
+        reach = list(connection.scalars(OUR_TABLES_IN_REACH, {"names": names, "role": role})) if who and role else []
+    if who is None:
+        action = f"CREATE ROLE {role} NOLOGIN; GRANT {role} TO {user};"
+        yield _problem("roles", f"the collector_role {role} does not exist: no window can run", action)
+        return
+    told = f"collectors run as {who.rolname}"
+    if role is not None and not _can_become(database, role):
+        yield _problem("roles", f"{user} may not become {role}: no window can run", f"GRANT {role} TO {user};")
+    elif who.rolsuper or who.rolbypassrls:
+        why = "a superuser" if who.rolsuper else "which has BYPASSRLS"
+        yield _warning("roles", f"{told}, {why}: no policy ever binds it", ORDINARY)
+    elif reach:
+        action = f"REVOKE ALL ON {', '.join(reach)} FROM {role}, PUBLIC;"
+        yield _problem("roles", f"{told}, which has rights on tables of ours: {', '.join(reach)}", action)
+    else:
+        rights = "which has no rights on our tables" if role else "with all its rights; there is no collector_role"
+        yield FindingRow(topic="roles", detail=f"{told}, {rights}")
+
+
+def policies(database: Database, role: str | None, collected: Sequence[Table]) -> Iterator[FindingRow]:
+    """For each collector's table with a tenant: does row-level security bind who collects into it?"""
+    if role is not None and not _can_become(database, role):
+        return  # what `roles` has said
+    of_tenants = [table for table in collected if TENANT_COLUMN in table.c]
+    with database.connect(database.dialect.collector_reading) as connection:
+        found = connection.execute(PROTECTION, {"names": _names(connection, of_tenants), "role": role}).all()
+        database.dialect.read_as(connection, "", role)
+        active = {row.oid for row in found if connection.scalar(ACTIVE, {"oid": row.oid})}
+    bare = [row.name for row in found if not row.enabled]
+    guarded = [row for row in found if row.enabled]
+    for row in guarded:
+        yield from _judged(row, bound=row.oid in active)
+    if role is not None and (closed := [row.name for row in found if not row.writable]):
+        action = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(closed)} TO {role};"
+        yield _problem("policies", f"{role} may not write into {', '.join(closed)}", action)
+    if bare and (guarded or role is not None):
+        yield _warning("policies", f"without row-level security: {', '.join(bare)}", HOW_TO)
+    elif not guarded:
+        yield FindingRow(topic="policies", detail="no collector's table has row-level security")
+
+
+def _judged(row: Any, *, bound: bool) -> Iterator[FindingRow]:
+    table, said = row.name, [policy for policy in row.policies if SETTING in policy.lower()]
+    if not bound:
+        action = ORDINARY if row.forced else f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY; and {ORDINARY}"
+        yield _problem("policies", f"row-level security of {table} does not bind the collectors", action)
+    elif not row.policies:
+        yield _problem("policies", f"{table} has row-level security and no policy: every row is refused", HOW_TO)
+    elif not said:
+        yield _warning("policies", f"no policy of {table} speaks of {SETTING}", HOW_TO)
+    elif any("nullif" not in policy.lower() or STRICT.search(policy) for policy in said):
+        told = f"a policy of {table} takes the setting as it is, which is missing, or '' on a reused connection"
+        yield _warning("policies", told, f"write NULLIF(current_setting('{SETTING}', true), '')")
+    else:
+        yield FindingRow(topic="policies", detail=f"row-level security of {table} binds the collectors")
+
+
+def _can_become(database: Database, role: str) -> bool:
+    try:
+        with database.connect(database.dialect.collector_reading) as connection:
+            database.dialect.read_as(connection, "", role)
+    except StorageError:
+        return False
+    return True
+
+
+def _names(connection: Connection, tables: Sequence[Table]) -> list[str]:
+    """The tables as SQL names them, quoted where they must be."""
+    return [connection.dialect.identifier_preparer.format_table(table) for table in tables]
+
+
+def _problem(topic: str, detail: str, action: str) -> FindingRow:
+    return FindingRow(topic=topic, severity=Severity.PROBLEM, detail=detail, action=action)
+
+
+def _warning(topic: str, detail: str, action: str) -> FindingRow:
+    return FindingRow(topic=topic, severity=Severity.WARNING, detail=detail, action=action)

@@ -1,0 +1,90 @@
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from tenantcollect import AuthenticationError, ConfigurationError, Orchestrator, hookimpl
+
+SECRET = "tok-3f9a77"
+
+
+class Settings(BaseModel):
+    TOKEN: SecretStr
+
+
+class Source:
+    """A data source whose check does what it is given."""
+
+    def __init__(self, action: Callable[[str], Any]) -> None:
+        self.action = action
+
+    @hookimpl
+    def config(self) -> type[BaseModel]:
+        return Settings
+
+    @hookimpl
+    def check(self, env: Mapping[str, str]) -> Any:
+        return self.action(env["TOKEN"])
+
+
+class Script:
+    @hookimpl
+    def run(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def check(make: Callable[..., Orchestrator]) -> Callable[..., Any]:
+    """The row of a check that does ``action``."""
+
+    def ask(action: Callable[[str], Any], **options: Any) -> Any:
+        orchestrator = make({"hub": Source(action), "hub.team": Script()})
+        orchestrator.configure("acme", "hub", {"TOKEN": SECRET})
+        [row] = orchestrator.check("acme", "hub", **options)
+        return row
+
+    return ask
+
+
+def raising(error: BaseException) -> Callable[[str], Any]:
+    """A check that raises ``error``."""
+
+    def action(_: str) -> Any:
+        raise error
+
+    return action
+
+
+def test_a_check_says_what_was_found_without_its_secret(check: Callable[..., Any]) -> None:
+    """G6: the line that the hook returns is masked."""
+    row = check(lambda token: f"welcome {token}")
+    assert (row.ok, row.detail) == (True, "welcome ***")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AuthenticationError(f"refused {SECRET}"), "auth_failed"),
+        (ConfigurationError(f"wrong {SECRET}"), "config_invalid"),
+        (TimeoutError(f"slow {SECRET}"), "backoff"),
+        (SystemExit(f"bye {SECRET}"), "backoff"),
+    ],
+)
+def test_whatever_a_check_raises_is_its_answer(check: Callable[..., Any], error: BaseException, reason: str) -> None:
+    """The caller is told in a row, masked, and never ended; a TimeoutError of the hook's own is told as that."""
+    row = check(raising(error))
+    assert (row.ok, row.reason) == (False, reason)
+    assert SECRET not in row.detail
+    assert "***" in row.detail
+
+
+def test_a_check_that_hangs_is_reported_in_time(check: Callable[..., Any]) -> None:
+    """The hook waits for ever; the row says so, and what to do."""
+    forever = threading.Event()
+    row = check(lambda _: forever.wait(60), timeout=0.2)
+    forever.set()
+    assert (row.ok, row.reason) == (False, "backoff")
+    assert "no answer within 0.2 s" in row.detail
+    assert row.action
