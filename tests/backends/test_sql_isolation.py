@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -362,3 +363,13 @@ def test_sqlite_has_no_roles(sqlite_url: str) -> None:
     """A role that nothing would ever take is refused, not ignored."""
     with pytest.raises(ConfigurationError, match="SQLite has no roles"):
         tenantcollect.connect(sqlite_url, collector_role="collector")
+
+
+def test_windows_in_other_processes_keep_their_role(postgresql: PostgresqlHarness, role: str) -> None:
+    """What a child builds its orchestrator from names the role: it would be lost in silence."""
+    url = postgresql.url.render_as_string(hide_password=False)
+    with ProcessPoolExecutor(1) as executor, tenantcollect.connect(url, collector_role=role, executor=executor) as one:
+        recipe = one._passes.engine.place.perform  # type: ignore[union-attr]
+    with recipe.build() as orchestrator:  # type: ignore[union-attr]
+        transaction = orchestrator.state.transaction(opened(postgresql.backend))
+        assert [row[0] for row in transaction.read("SELECT current_user")] == [role]

@@ -1,9 +1,10 @@
-"""Runs one page: every Python block, every file it shows, every command of ours; in the order of the page.
+"""Runs one page: every block of Python and SQL, every file it shows, every command of ours; in the order of the page.
 
     python page.py PAGE      in an empty directory
 
-All Python blocks of a page share a namespace. A block whose first line is ``# some/file.py`` is a file of the
-reader's package and is written there. Instructions to this runner stand in HTML comments, which no reader sees:
+All Python blocks of a page share a namespace; SQL is run by its engine ``admin``. A block whose first line is
+``# some/file.py`` is a file of the reader's package and is written there. Instructions to this runner stand in HTML
+comments, which no reader sees:
 
     <!-- setup … -->        Python that the page takes for granted
     <!-- install -->        the package that the page has shown is installed
@@ -31,7 +32,7 @@ from tenantcollect.cli import main as tenantcollect
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
     r"^<!-- (?P<order>setup\n|install\b|installed: |exit: )(?P<words>.*?)\s*-->$"
-    r"|^```(?P<language>python|toml|console)\n(?P<text>.*?)^```$",
+    r"|^```(?P<language>python|toml|console|sql)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|toml))\n")
@@ -73,6 +74,10 @@ class Page:
     def _setup(self, block: Block) -> None:
         padded = "\n" * block.line + block.text  # tracebacks name the line of the page
         exec(compile(padded, str(self.path), "exec"), self.namespace)
+
+    def _sql(self, block: Block) -> None:
+        with self.namespace["admin"].begin() as connection:
+            connection.connection.driver_connection.execute(block.text)
 
     def _toml(self, block: Block) -> None:
         if not self._is_file(block):
