@@ -74,6 +74,7 @@ def read_alone(
     """
     chosen = text(statement) if isinstance(statement, str) else statement
     with database.connect(database.dialect.collector_reading) as connection:
+        connection.begin()  # before anything is watched: on SQLite it sends a BEGIN
         database.dialect.read_as(connection, tenant_id, role)
         unwatch = watch_statements(connection, window)
         try:
