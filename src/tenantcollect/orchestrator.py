@@ -105,7 +105,7 @@ class Orchestrator:
                 resolve=self._configuring.resolved,
                 emit=self._events.emit,
                 clock=self.now,
-                tables=self.registry.tables,
+                tables=self.registry.table_names,
                 retry_delay=retry_delay,
                 window_timeout=window_timeout,
             )

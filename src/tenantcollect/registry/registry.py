@@ -124,6 +124,11 @@ class Registry:
         sources = [loaded.source for loaded in self._of(self.data_sources())]
         return [source.tables for source in sources if source is not None and source.tables is not None]
 
+    def table_names(self, data_source: str) -> list[str]:
+        """The names of the tables that a data source declares; none where that cannot be known."""
+        declared = self.source(data_source).tables if self.sound(data_source) else None
+        return [table.name for table in declared.tables.values()] if declared is not None else []
+
     def problems(self, data_sources: Collection[str] | None = None) -> dict[str, Problem]:
         """What cannot be used, by name. None = all that is known so far, importing nothing."""
         if data_sources is not None:
@@ -152,11 +157,6 @@ class Registry:
             if name in self._known or name not in self._sources
         ]
         return [*sound, *sorted(broken, key=lambda row: row.name)]
-
-    def tables(self, data_source: str) -> list[str]:
-        """The names of the tables that a data source declares; none where that cannot be known."""
-        declared = self.source(data_source).tables if self.sound(data_source) else None
-        return [table.name for table in declared.tables.values()] if declared is not None else []
 
     def graph(self, data_sources: Collection[str]) -> Graph:
         """Who waits for whom among ``data_sources``; a broken collector is known to provide its own name."""
