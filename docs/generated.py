@@ -189,7 +189,7 @@ def layers() -> str:
 def rows() -> str:
     """The rows that come back."""
     kinds = [kind for kind in vars(reports).values() if isinstance(kind, type) and attrs.has(kind)]
-    kinds += [catalog.Source]
+    kinds += [catalog.Source, catalog.Rotation]
     lines = [row(f"`{k.__name__}`", code(a.name for a in attrs.fields(k)), first_line(k)) for k in kinds]
     return "\n".join(("| row | fields | is |", "|---|---|---|", *lines))
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tenantcollect.backends.sql import include_name as include_name
     from tenantcollect.catalog import Catalog as Catalog
     from tenantcollect.catalog import Source as Source
+    from tenantcollect.ciphers import Cipher as Cipher
     from tenantcollect.collectors import CollectorOptions as CollectorOptions
     from tenantcollect.collectors import Context as Context
     from tenantcollect.compose import connect as connect
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tenantcollect.errors import PluginError as PluginError
     from tenantcollect.errors import RateLimited as RateLimited
     from tenantcollect.errors import SchemaNotCurrent as SchemaNotCurrent
+    from tenantcollect.errors import SecretUnreadable as SecretUnreadable
     from tenantcollect.errors import TenantcollectError as TenantcollectError
     from tenantcollect.errors import TransactionBroken as TransactionBroken
     from tenantcollect.errors import TryLater as TryLater
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from tenantcollect.keys import Key as Key
     from tenantcollect.orchestrator import Orchestrator as Orchestrator
     from tenantcollect.responses import raise_for_response as raise_for_response
+    from tenantcollect.secrets import Secret as Secret
     from tenantcollect.windows import Window as Window
     from tenantcollect.writing import upsert as upsert
 
@@ -44,6 +47,7 @@ __version__ = "0.1.0"
 _HOME = {
     "AuthenticationError": "errors",
     "Catalog": "catalog",
+    "Cipher": "ciphers",
     "CollectorOptions": "collectors",
     "ConfigurationError": "errors",
     "Context": "collectors",
@@ -58,6 +62,8 @@ _HOME = {
     "PluginError": "errors",
     "RateLimited": "errors",
     "SchemaNotCurrent": "errors",
+    "Secret": "secrets",
+    "SecretUnreadable": "errors",
     "Source": "catalog",
     "TenantcollectError": "errors",
     "TransactionBroken": "errors",

@@ -11,8 +11,18 @@ from attrs import field, frozen
 
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import checked_name, checked_tenant
+from tenantcollect.secrets import Secret
 
-__all__ = ["Catalog", "ConfigValue", "EditableCatalog", "Order", "Source", "checked_env"]
+__all__ = [
+    "Catalog",
+    "ConfigValue",
+    "EditableCatalog",
+    "EncryptingCatalog",
+    "Order",
+    "Rotation",
+    "Source",
+    "checked_env",
+]
 
 Order = Literal["oldest_first", "newest_first"]
 LARGEST_ENV = 128 * 1024
@@ -40,11 +50,29 @@ class Source:
 
 @frozen(kw_only=True)
 class ConfigValue:
-    """One stored config value; its repr never shows the value."""
+    """One stored config value. ``problem`` says why a secret cannot be decrypted; ``value`` is then empty."""
 
     key: str
-    value: str = field(repr=False)
+    value: Secret = field(converter=Secret)
     is_secret: bool = True
+    problem: str | None = None
+
+
+@frozen(kw_only=True)
+class Rotation:
+    """How the secrets of a tenant's data source stood before they were encrypted with the newest cipher key.
+
+    ``plain`` and ``older`` count those that were not encrypted, or with an older key; ``newest`` those that are as
+    they should be; ``unreadable`` says of each other why it cannot be decrypted: these stay as they are.
+    """
+
+    tenant_id: str
+    data_source: str
+    plain: int = 0
+    older: int = 0
+    newest: int = 0
+    unreadable: Mapping[str, str] = field(factory=dict)
+    dry_run: bool = False
 
 
 class Catalog(Protocol):
@@ -56,7 +84,7 @@ class Catalog(Protocol):
         """Every configured data source, of all tenants or of ``tenant_ids``."""
         ...
 
-    def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
+    def env(self, tenant_id: str, data_source: str) -> Mapping[str, str | Secret]:
         """The stored config values of one tenant's data source; empty when there are none."""
         ...
 
@@ -70,7 +98,9 @@ class EditableCatalog(Catalog, Protocol):
     """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction."""
 
     def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
-        """The stored values with their secret marks; those of the host's transaction too, if it is given."""
+        """The stored values with their secret marks, those of the host's transaction too, if it is given; one that
+        cannot be decrypted comes with its ``problem``.
+        """
         ...
 
     def write(
@@ -93,13 +123,30 @@ class EditableCatalog(Catalog, Protocol):
         ...
 
 
+@runtime_checkable
+class EncryptingCatalog(EditableCatalog, Protocol):
+    """A catalog whose secrets can be encrypted at rest."""
+
+    def rotate(
+        self, tenant_id: str, data_source: str, secret: Collection[str] = (), *, dry_run: bool = False
+    ) -> Rotation:
+        """Encrypt with the newest cipher key what is not: the values marked secret, and those of the keys
+        ``secret``, which are marked now. In one transaction, which changes neither a value nor the revision; what
+        cannot be decrypted stays as it is. Raises :class:`ConfigurationError` when there is no cipher, unless
+        ``dry_run``.
+        """
+        ...
+
+
 def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:
     """``env`` if it can be stored: text keys without ``=`` or NUL, text values (None removes), at most 128 KiB.
 
-    Raises :class:`ConfigurationError` whose ``fields`` name each wrong key, never a value.
+    A :class:`~tenantcollect.secrets.Secret` is a text, too; it is revealed. Raises :class:`ConfigurationError`,
+    whose ``fields`` name each wrong key, never a value.
     """
     if not isinstance(env, Mapping):
         raise ConfigurationError(f"The env must be a mapping of text to text, not {type(env).__name__}")
+    env = {key: value.reveal() if isinstance(value, Secret) else value for key, value in env.items()}
     wrong = {_shown(key): problem for key, value in env.items() if (problem := _env_problem(key, value))}
     size = sum(len(str(k)) + len(str(v or "").encode("utf-8", "replace")) for k, v in env.items())
     if size > LARGEST_ENV:

@@ -70,6 +70,13 @@ class Commands:
             self.state.schedule.wake(keys, at=now, every=True)
         return keys
 
+    def admit(self, tenant_id: str, data_source: str, now: datetime) -> None:
+        """Make the rows of a data source that was configured, and make those it has due."""
+        for facts in self.survey.facts([tenant_id], now).values():
+            self.state.ensure(new_keys(facts), due_at=now)
+            mine = [key for key in facts.states if key.data_source == data_source]
+            self.state.schedule.wake(mine, at=now, every=True)
+
     def trigger(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
         """Make the selection due now: neither the interval nor a back-off is waited for; holds stay."""
         keys = list(self._keys(selection, now))

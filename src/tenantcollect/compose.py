@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from tenantcollect.apps import from_app
 from tenantcollect.catalog import Catalog
+from tenantcollect.ciphers import Cipher
 from tenantcollect.configuring import ResolveEnv
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.locks import DEFAULT_TTL, Locks
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "connect"]
 
 
+MakeCipher = Callable[[], Cipher | None]
+"""Makes a cipher where it is used; a function of a module, where other processes use it too."""
+
+
 @frozen(kw_only=True)
 class Recipe:
     """How a child builds the same orchestrator, and runs a window with it; a small picklable value.
 
-    Either ``app`` (``module:attribute``), or a URL with what else is plain; a URL travels over the pipe only.
+    Either ``app`` (``module:attribute``), or a URL with what else is plain; a URL travels over the pipe only. Raises
+    :class:`ConfigurationError` for neither.
     """
 
     app: str | None = None
@@ -38,6 +44,15 @@ class Recipe:
     schema: str | None = None
     collector_role: str | None = None
     retry_delay: timedelta = FIRST_DELAY
+    cipher: MakeCipher | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.app is None and self.url is None:
+            raise ConfigurationError(
+                "windows that run in other processes cannot be given objects (an engine, collectors, a clock, a "
+                "catalog, a cipher); say how a child builds this orchestrator: "
+                'connect(..., app="myapp.sync:orchestrator")'
+            )
 
     def __call__(self, errand: Errand) -> Report:
         """Run the window of ``errand`` here. What cannot be built or begun is told: errors do not travel."""
@@ -61,6 +76,7 @@ class Recipe:
             collector_role=self.collector_role,
             create=False,
             retry_delay=self.retry_delay,
+            cipher=self.cipher,
         )
 
 
@@ -78,6 +94,7 @@ def connect(
     clock: Callable[[], datetime] | None = None,
     resolve_env: ResolveEnv | None = None,
     catalog: Catalog | None = None,
+    cipher: Cipher | MakeCipher | None = None,
     locks: Locks | None = None,
     state: State | None = None,
     executor: Executor | None = None,
@@ -96,26 +113,25 @@ def connect(
     A host's engine is used and never disposed or configured; from a URL we make an engine of our own, which
     ``close()`` disposes. ``schema`` is the PostgreSQL schema of our tables (default: the connection's own).
     ``collector_role`` is the PostgreSQL role that collectors' transactions are run as (``SET LOCAL ROLE``).
-    ``create`` False refuses a SQLite file that is not there. All other parts are objects that replace a default.
+    ``create`` False refuses a SQLite file that is not there. ``cipher``, or a function that makes one, encrypts the
+    secrets that ``configure`` stores. All other parts are objects that replace a default.
 
-    With an ``executor`` of other processes, ``app`` (``module:attribute``) names this orchestrator, or a callable
-    that returns it, for the children to build theirs; it may be left out where a URL is all that was given.
-    Nothing connects before the first call. Raises :class:`ConfigurationError` for what can never work.
+    With an ``executor`` of other processes, ``app`` (``module:attribute``) is this orchestrator, or what returns it,
+    for the children; a URL, and a function for the cipher, need none. Nothing connects before the first call.
+    Raises :class:`ConfigurationError` for what can never work.
     """
     from tenantcollect.backends.sql import SqlBackend
 
+    if catalog is not None and cipher is not None:
+        raise ConfigurationError("a cipher encrypts our own tables; with a catalog of your own, encrypt there")
+    make, given = (cipher, None) if callable(cipher) else (None, cipher)
+    objects = (app, collectors, tuple(extensions) or None, clock, resolve_env, catalog, locks, state, given)
+    url = engine_or_url if isinstance(engine_or_url, str) and objects.count(None) == len(objects) else None
     elsewhere = executor is not None and (app is not None or _elsewhere(executor))
-    objects = (collectors, tuple(extensions) or None, clock, resolve_env, catalog, locks, state)
-    if elsewhere and app is None and not (isinstance(engine_or_url, str) and objects.count(None) == len(objects)):
-        raise ConfigurationError(
-            "windows that run in other processes cannot be given objects (an engine, collectors, a clock, a catalog); "
-            'say how a child builds this orchestrator: connect(..., app="myapp.sync:orchestrator")'
-        )
-    url = engine_or_url if isinstance(engine_or_url, str) else None
-    recipe = Recipe(
-        app=app, url=None if app else url, schema=schema, collector_role=collector_role, retry_delay=retry_delay
-    )
-    backend = SqlBackend(engine_or_url, schema=schema, collector_role=collector_role, create=create)
+    recipe = partial(Recipe, schema=schema, collector_role=collector_role, retry_delay=retry_delay, cipher=make)
+    perform = recipe(app=app, url=url) if elsewhere else None
+    encrypts = make() if make else given
+    backend = SqlBackend(engine_or_url, schema=schema, collector_role=collector_role, create=create, cipher=encrypts)
     return Orchestrator(
         state=state or backend.state,
         locks=locks or backend.locks,
@@ -125,7 +141,7 @@ def connect(
         clock=clock,
         resolve_env=resolve_env,
         executor=executor,
-        perform=recipe if elsewhere else None,
+        perform=perform,
         concurrency=concurrency,
         lease_ttl=lease_ttl,
         retry_delay=retry_delay,

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.secrets import Masker
 
-__all__ = ["config_schema", "declared_keys", "secret_keys", "validated"]
+__all__ = ["WHOLE", "config_schema", "declared_keys", "secret_keys", "validated"]
 
 Model = type[BaseModel] | None
 WHOLE = "*"
@@ -21,8 +21,10 @@ WHOLE = "*"
 UNDECLARED = {"type": "string", "format": "password", "writeOnly": True}
 
 
-def validated(model: Model, env: Mapping[str, str], *, data_source: str = "") -> BaseModel | None:
-    """``env``, typed by ``model``; None if there is no model.
+def validated(
+    model: Model, env: Mapping[str, str], *, data_source: str = "", secrets: Iterable[str] = ()
+) -> BaseModel | None:
+    """``env``, typed by ``model``; None if there is no model. ``secrets`` are keys that were marked so.
 
     Raises :class:`ConfigurationError` whose ``fields`` name every wrong, missing or unknown key.
     """
@@ -41,7 +43,7 @@ def validated(model: Model, env: Mapping[str, str], *, data_source: str = "") ->
         if not unknown:
             return config
         problems = []
-    fields = unknown | _masked(problems, env, secret_keys(model, env))
+    fields = unknown | _masked(problems, env, secret_keys(model, env).union(secrets))
     raise ConfigurationError(_summary(data_source, fields), fields=fields) from None
 
 

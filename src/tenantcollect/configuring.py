@@ -1,18 +1,28 @@
 """A tenant's configuration: stored, validated, resolved for a window, shown without secrets (floor: passes)."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
-from tenantcollect.catalog import Catalog, ConfigValue, EditableCatalog, Order, checked_env
+from tenantcollect.catalog import (
+    Catalog,
+    ConfigValue,
+    EditableCatalog,
+    EncryptingCatalog,
+    Order,
+    Rotation,
+    checked_env,
+)
 from tenantcollect.collectors import checked_duration
-from tenantcollect.errors import ConfigurationError
-from tenantcollect.keys import checked_name, checked_tenant
+from tenantcollect.configuration import WHOLE
+from tenantcollect.errors import ConfigurationError, SecretUnreadable, WindowCancelled
+from tenantcollect.keys import Selection, checked_name, checked_tenant
 from tenantcollect.registry import Registry
-from tenantcollect.secrets import MASK
+from tenantcollect.secrets import MASK, Secret, discreetly
 from tenantcollect.windows import utc
 from tenantcollect.worker import Learn, Resolved
 
@@ -23,7 +33,7 @@ logger = logging.getLogger("tenantcollect.configuring")
 CLOCK_STEP = timedelta(minutes=5)
 """How far two clocks may be apart without anybody having made a mistake."""
 
-ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str]]
+ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str | Secret]]
 """``resolve_env(tenant_id, data_source, stored)`` → the env a window is run with; never stored."""
 
 
@@ -39,23 +49,31 @@ class Configuring:
         self,
         tenant_id: str,
         data_source: str,
-        env: Mapping[str, str | None],
+        env: Mapping[str, str | Secret | None],
         *,
         secrets: Iterable[str],
         settings: Mapping[str, Any],
         connection: Any,
+        dry_run: bool = False,
     ) -> None:
-        """Merge ``env`` (None removes) after validating the whole; raises :class:`ConfigurationError`."""
+        """Merge ``env`` (None removes) after validating the whole; raises :class:`ConfigurationError`.
+
+        A stored value that cannot be decrypted stays as it is, unless it is set anew or removed.
+        """
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
-        catalog, changes, marked = self._editable(), checked_env(env), _texts(secrets)
+        catalog, changes = self._editable(), checked_env(env)
+        marked = _texts(secrets) | _marked(env)
         known = {value.key: value for value in catalog.values(tenant_id, data_source, connection=connection)}
-        merged = {key: value.value for key, value in known.items()} | changes
+        unread = {value.key for value in known.values() if value.problem} - set(changes)
+        merged = {**_revealed(known.values()), **changes}
         whole = {key: value for key, value in merged.items() if value is not None}
-        self._validate(data_source, whole)
-        secret = self._secret_keys(data_source, whole) | marked | {v.key for v in known.values() if v.is_secret}
+        secret = marked | {v.key for v in known.values() if v.is_secret}
+        self._validate(data_source, whole, secret, unread)
+        if dry_run:
+            return
+        secret |= self._secret_keys(data_source, whole)
         values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
-        kept = (known[key] for key in marked & set(known) - set(changes))
-        values += [ConfigValue(key=value.key, value=value.value, is_secret=True) for value in kept]
+        values += [evolve(known[key], is_secret=True) for key in (marked & set(known)) - set(changes) - unread]
         removed = [key for key, value in changes.items() if value is None]
         catalog.write(tenant_id, data_source, values, removed, settings=settings, connection=connection)
 
@@ -68,32 +86,71 @@ class Configuring:
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
         values = self._values(tenant_id, data_source)
         secret = self._secret_keys(data_source, [value.key for value in values])
-        return {v.key: MASK if v.is_secret or v.key in secret else v.value for v in values}
+        return {v.key: MASK if v.is_secret or v.key in secret else v.value.reveal() for v in values}
 
     def resolved(self, tenant_id: str, data_source: str, learn: Learn) -> Resolved:
-        """The env of one window, validated; ``learn`` is told what is secret in it."""
+        """The env of one window, validated; ``learn`` is told what is secret in it.
+
+        Raises :class:`WindowCancelled` for a data source that is not configured any more.
+        """
         stored = self._values(tenant_id, data_source)
-        env = {value.key: value.value for value in stored}
+        env = _revealed(stored)
         marked = {value.key for value in stored if value.is_secret}
-        learn(env[key] for key in self._secret_keys(data_source, env) | marked)
+        learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
+        self._require_source(tenant_id, data_source, stored)
         if self.resolve_env is not None:
-            found = checked_env(self.resolve_env(tenant_id, data_source, dict(env)))
-            env = {key: value for key, value in found.items() if value is not None}
-            learn(env[key] for key in self._secret_keys(data_source, env) | (marked & set(env)))
-        return Resolved(env=env, config=self.registry.validate(data_source, env))
+            with discreetly("resolve_env"):
+                found = self.resolve_env(tenant_id, data_source, dict(env))
+            marked |= _marked(found)
+            env = {key: value for key, value in checked_env(found).items() if value is not None}
+            learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
+        return Resolved(env=env, config=self.registry.validate(data_source, env, marked))
+
+    def rotated(self, selection: Selection, *, dry_run: bool) -> Iterator[Rotation]:
+        """Encrypt the selected secrets with the newest cipher key, source by source."""
+        catalog = self._editable()
+        if not isinstance(catalog, EncryptingCatalog):
+            raise ConfigurationError(
+                "This catalog does not encrypt its secrets; rotate their keys where it keeps them."
+            )
+        for source in catalog.sources(selection.tenant_ids):
+            if selection.data_sources is None or source.data_source in selection.data_sources:
+                keys = [value.key for value in catalog.values(source.tenant_id, source.data_source)]
+                sound = self.registry.sound(source.data_source)
+                secret = self.registry.secret_keys(source.data_source, keys) if sound else ()
+                yield catalog.rotate(source.tenant_id, source.data_source, secret, dry_run=dry_run)
+
+    def _require_source(self, tenant_id: str, data_source: str, stored: Sequence[ConfigValue]) -> None:
+        """Refuse a source that was disconnected, or whose secrets cannot be decrypted."""
+        if not stored and all(s.data_source != data_source for s in self.catalog.sources([tenant_id])):
+            raise WindowCancelled(f"{data_source} is not configured any more.")
+        unreadable = {value.key: value.problem for value in stored if value.problem}
+        if unreadable:
+            told = "; ".join(f"{key} cannot be decrypted: {problem}" for key, problem in unreadable.items())
+            name = f"{quote(tenant_id)} {data_source}"
+            raise SecretUnreadable(
+                f"{told}. Give that cipher key, then: tenantcollect resume {name}; "
+                f"or set it anew: tenantcollect config set {name} {next(iter(unreadable))}=-",
+                fields=unreadable,
+            )
 
     def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         if isinstance(self.catalog, EditableCatalog):
             return self.catalog.values(tenant_id, data_source)
-        env = checked_env(self.catalog.env(tenant_id, data_source))
-        return [ConfigValue(key=key, value=value, is_secret=False) for key, value in env.items() if value is not None]
+        with discreetly("env() of the catalog"):
+            found = self.catalog.env(tenant_id, data_source)
+        marked, env = _marked(found), checked_env(found)
+        return [ConfigValue(key=k, value=v, is_secret=k in marked) for k, v in env.items() if v is not None]
 
     def _secret_keys(self, data_source: str, env: Iterable[str]) -> set[str]:
         """Which keys are secret: as the collector declares, and every one where that is not known."""
         return self.registry.secret_keys(data_source, env) if self.registry.sound(data_source) else set(env)
 
-    def _validate(self, data_source: str, env: Mapping[str, str]) -> None:
-        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now.
+    def _validate(
+        self, data_source: str, env: Mapping[str, str], secrets: Collection[str], unread: Collection[str]
+    ) -> None:
+        """Refuse an env that its collector would refuse; what ``resolve_env`` may add later is not missed now, nor
+        what cannot be read (``unread``).
 
         A data source that is installed but broken takes any env, so that a tenant can be connected meanwhile.
         """
@@ -102,15 +159,27 @@ class Configuring:
             return
         self.registry.require(data_source)
         try:
-            self.registry.validate(data_source, env)
+            self.registry.validate(data_source, env, secrets)
         except ConfigurationError as error:
-            if self.resolve_env is None or any(key in env for key in error.fields) or not error.fields:
+            later = {key for key in error.fields if self.resolve_env is not None and key not in env}
+            unknowable = {*unread, WHOLE} if unread else set()
+            if not error.fields or set(error.fields) - later - unknowable:
                 raise
 
     def _editable(self) -> EditableCatalog:
         if not isinstance(self.catalog, EditableCatalog):
             raise ConfigurationError("This catalog belongs to the host and cannot be written; configure it there.")
         return self.catalog
+
+
+def _revealed(values: Iterable[ConfigValue]) -> dict[str, str]:
+    """The values that could be read."""
+    return {value.key: value.value.reveal() for value in values if not value.problem}
+
+
+def _marked(env: object) -> set[str]:
+    """The keys whose value the host marked by the type :class:`Secret`."""
+    return {key for key, value in env.items() if isinstance(value, Secret)} if isinstance(env, Mapping) else set()
 
 
 def _texts(names: Iterable[str]) -> set[str]:

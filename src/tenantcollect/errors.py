@@ -5,6 +5,7 @@ A collector raises the first group to say what should happen next; the rest tell
     TenantcollectError
     ├── ConfigurationError          the tenant's configuration must change       (a hold until it does)
     │   ├── DependencyError         a resource is missing, ambiguous or cyclic   (that tenant only)
+    │   ├── SecretUnreadable        a stored secret cannot be decrypted          (a hold, tried hourly)
     │   └── PluginError             a collector cannot be loaded                 (that collector only)
     ├── AuthenticationError         the credentials were refused                 (a hold)
     ├── RateLimited                 the whole source of this tenant waits        (not a failure)
@@ -49,6 +50,7 @@ __all__ = [
     "RateLimited",
     "RetryAfter",
     "SchemaNotCurrent",
+    "SecretUnreadable",
     "StorageError",
     "TenantcollectError",
     "TransactionBroken",
@@ -87,6 +89,10 @@ class ConfigurationError(TenantcollectError):
 
 class DependencyError(ConfigurationError):
     """A dependency of a collector cannot be resolved for this tenant."""
+
+
+class SecretUnreadable(ConfigurationError):
+    """A stored secret cannot be decrypted; give its cipher key, or set the value anew."""
 
 
 class PluginError(ConfigurationError):

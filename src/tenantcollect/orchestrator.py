@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from tenantcollect.catalog import Catalog, Order, Source
+from tenantcollect.catalog import Catalog, Order, Rotation, Source
 from tenantcollect.clock import DatabaseClock
 from tenantcollect.commands import Commands
 from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
@@ -33,8 +33,9 @@ from tenantcollect.reports import (
     PlanRow,
     StatusRow,
 )
+from tenantcollect.secrets import Secret
 from tenantcollect.state import Revision, Schema, State
-from tenantcollect.survey import Survey, new_keys
+from tenantcollect.survey import Survey
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker import (
     Children,
@@ -303,32 +304,42 @@ class Orchestrator:
         self,
         tenant_id: str,
         data_source: str,
-        env: Mapping[str, str | None],
+        env: Mapping[str, str | Secret | None],
         *,
         secrets: Iterable[str] = (),
         since: datetime | None = None,
         interval: timedelta | None = None,
         order: Order | None = None,
         connection: Any = None,
+        dry_run: bool = False,
     ) -> None:
         """Merge ``env`` (None removes a key) into the tenant's data source, after validating the whole.
 
-        Keys the collector does not declare are secret. ``since`` (aware) is where the history of keys made from
-        now on begins. ``connection`` joins the host's own transaction. Raises :class:`ConfigurationError`,
-        whose ``fields`` name what is wrong, never a value; nothing is then stored.
+        Keys the collector does not declare are secret, and what is given as a ``Secret``. ``since`` (aware) is
+        where the history of keys made from now on begins. ``connection`` joins the host's own transaction. Raises
+        :class:`ConfigurationError`, whose ``fields`` name what is wrong, never a value; nothing is then stored.
         """
         settings = checked_settings(since, interval, order, self.now)
-        self._configuring.write(tenant_id, data_source, env, secrets=secrets, settings=settings, connection=connection)
-        if connection is None:
-            now = self.now()
-            for facts in self._survey.facts([checked_tenant(tenant_id)], now).values():
-                self.state.ensure(new_keys(facts), due_at=now)
-                mine = [key for key in facts.states if key.data_source == data_source]
-                self.state.schedule.wake(mine, at=now, every=True)
+        self._configuring.write(
+            tenant_id, data_source, env, secrets=secrets, settings=settings, connection=connection, dry_run=dry_run
+        )
+        if connection is None and not dry_run:
+            self._commands.admit(checked_tenant(tenant_id), data_source, self.now())
 
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
         """The stored env, secret values as ``***``."""
         return self._configuring.shown(tenant_id, data_source)
+
+    def rotate_keys(
+        self, tenant_id: Names = None, data_source: Names = None, *, dry_run: bool = False
+    ) -> list[Rotation]:
+        """Encrypt every stored secret with the newest cipher key, also those stored before there was a cipher.
+
+        Each data source in a transaction of its own, beside all else that runs; no revision changes, and what
+        cannot be decrypted stays as it is. ``dry_run`` only says how they stand, also without a cipher. Raises
+        :class:`ConfigurationError` when there is no cipher.
+        """
+        return list(self._configuring.rotated(Selection(tenant_id, data_source), dry_run=dry_run))
 
     def config_schema(self, data_source: str) -> dict[str, Any]:
         """The JSON Schema of the env of ``data_source``, for rendering a form."""

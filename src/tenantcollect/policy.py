@@ -12,6 +12,7 @@ from tenantcollect.errors import (
     Overloaded,
     PluginError,
     RateLimited,
+    SecretUnreadable,
     TransactionConflict,
     TryLater,
     WindowTimedOut,
@@ -29,6 +30,7 @@ LONGEST_LIMIT = timedelta(days=366)
 BREAKER_FAILURES = 20
 BREAKER_AGE = timedelta(days=2)
 PROBE_EVERY = timedelta(days=1)
+READ_AGAIN_EVERY = timedelta(hours=1)
 
 
 class Reason(StrEnum):
@@ -103,6 +105,15 @@ def react(
             return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=error.until(now))
         case AuthenticationError():
             return Reaction(reason=Reason.AUTH_FAILED, record=_one_more(record, now), hold=True)
+        case SecretUnreadable():
+            # A process that was started without the cipher key is mended without any change of the configuration.
+            return Reaction(
+                reason=Reason.CONFIG_INVALID,
+                record=_one_more(record, now),
+                retry_at=now + READ_AGAIN_EVERY,
+                hold=True,
+                whole_source=True,
+            )
         case ConfigurationError() if not isinstance(error, PluginError):
             return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
         case Overloaded() | TransactionConflict():

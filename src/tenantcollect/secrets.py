@@ -1,15 +1,18 @@
-"""Masking by value: what makes G6 true for texts that other people wrote (floor: ground, pure)."""
+"""Texts that hide, and masking by value: what makes G6 true for texts that other people wrote (floor: ground, pure)."""
 
 import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Self
+from contextlib import contextmanager
+from typing import NoReturn, Self, SupportsIndex
 from urllib.parse import quote, quote_plus
 
 from attrs import field, frozen
 
-__all__ = ["MASK", "Masker", "one_line", "storable"]
+from tenantcollect.errors import TenantcollectError
+
+__all__ = ["MASK", "Masker", "Secret", "discreetly", "one_line", "storable"]
 
 MASK = "***"
 SHORTEST_SECRET = 4
@@ -26,11 +29,73 @@ URL_SAFE = ("", "/", "!'()*", "!#$&'()*+,/:;=?@[]")
 FORGERY = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+class Secret:
+    """A text that shows itself to nobody who does not ask: not in repr, str, format or JSON, and it does not pickle."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: "str | Secret") -> None:
+        self._text: str = text.reveal() if isinstance(text, Secret) else text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return self._text == other._text if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Raises :class:`TypeError`: what is pickled is written somewhere."""
+        raise TypeError("a Secret does not pickle; hand over where it can be read, not the secret")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+@contextmanager
+def discreetly(what: str) -> Iterator[None]:
+    """Run code of the host's that handles secrets which nobody has told us yet, so that they cannot be masked.
+
+    Of what it raises, our own errors go through; of any other the class and the place are kept, not the message.
+    """
+    try:
+        yield
+    except TenantcollectError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its message may hold a secret
+        told = f"{what} raised {type(error).__name__} {_place(error)}"
+        raise TenantcollectError(f"{told}; its message may hold a secret and is not kept") from None
+
+
+def _place(error: BaseException) -> str:
+    """Where ``error`` was raised."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return f"at {at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "somewhere"
+
+
 @frozen
 class Masker:
     """Replaces secret values in any text, also in the forms that URLs, base64, JSON and repr give them.
 
-    Its own repr shows none of them.
+    In base64 it finds a secret at any place of a longer text, as in ``user:secret`` of Basic auth; not one that
+    is broken over several lines. Its own repr shows none of them.
     """
 
     forms: tuple[str, ...] = field(repr=False, default=())

@@ -72,7 +72,7 @@ def test_an_error_is_kept_with_its_cause(make):
 
 def test_auth_is_tried_once_more_with_a_freshly_resolved_env(make):
     """A short-lived token that was refused is resolved anew before anybody is called."""
-    tokens, seen = iter(["old", "new", "new"]), []
+    tokens, seen = iter(["old", "new"]), []
 
     def refuse_old(env, **_):
         seen.append(env["TOKEN"])
@@ -110,7 +110,7 @@ def test_g6_what_resolve_env_repeats_is_masked(make):
 
     def resolve(tenant_id, data_source, stored):
         if tenant_id == "t1":
-            raise ValueError(f"refused {stored['K']}")
+            raise AuthenticationError(f"refused {stored['K']}")
         return {**stored, "TOKEN": next(minted)}
 
     def refuse(env, **_):

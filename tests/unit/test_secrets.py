@@ -1,9 +1,12 @@
 """G6: no form of a secret survives masking, and no text forges a line."""
 
 import base64
+import copy
 import json
+import pickle
 import re
 import time
+import traceback
 import unicodedata
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -11,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tenantcollect.secrets import MASK, Masker, one_line, storable
+from tenantcollect.errors import AuthenticationError, TenantcollectError
+from tenantcollect.secrets import MASK, Masker, Secret, discreetly, one_line, storable
 
 printable = st.characters(exclude_categories=["Cs"])
 secrets = st.text(printable, min_size=4, max_size=30)
@@ -180,3 +184,32 @@ def test_masking_a_long_text_takes_a_moment() -> None:
     began = time.thread_time()
     assert "secret-number-7" not in masker.mask(text)
     assert time.thread_time() - began < 5
+
+
+def test_g6_a_secret_shows_itself_only_to_who_asks() -> None:
+    """Not in repr, str, format or JSON; no copy on its way to a file."""
+    secret = Secret("hunter2!")
+    shown = f"{secret} {secret!r} {secret:>20} {[secret]}" + "%s %r" % (secret, secret)  # noqa: UP031 - also that way
+    assert "hunter2!" not in shown
+    assert secret.reveal() == Secret(secret).reveal() == "hunter2!"
+    for give_away in (pickle.dumps, json.dumps):
+        with pytest.raises(TypeError):
+            give_away(secret)
+    assert copy.copy(secret) is copy.deepcopy([secret])[0] is secret
+    assert not hasattr(secret, "__dict__")
+
+
+def test_secrets_are_equal_by_their_text() -> None:
+    """Two of the same text are one in a set; a text is not a secret."""
+    assert {Secret("a"), Secret("a"), Secret("b")} == {Secret("b"), Secret("a")}
+    assert Secret("a") != "a"
+
+
+def test_g6_of_other_peoples_errors_around_secrets_no_message_is_kept() -> None:
+    """Class and place are; our own errors were written to be read."""
+    place = r"resolve_env raised KeyError at .*test_secrets\.py"
+    with pytest.raises(TenantcollectError, match=place) as raised, discreetly("resolve_env"):
+        raise KeyError("hunter2!")
+    assert "hunter2!" not in "".join(traceback.format_exception(raised.value))
+    with pytest.raises(AuthenticationError, match="renew the app"), discreetly("resolve_env"):
+        raise AuthenticationError("renew the app")

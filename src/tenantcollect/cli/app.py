@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from tenantcollect import __version__
-from tenantcollect.cli import config, database, demo, reading, running, steering
+from tenantcollect.cli import config, database, demo, encrypting, reading, running, steering
 from tenantcollect.cli.target import DEFAULT_URL, URL_VARIABLE, target_of
 
 GLOBAL = ("--database-url", "--app")
@@ -66,6 +66,7 @@ def start(
 
 app.command("demo")(demo.demo)
 app.add_typer(database.commands, name="db")
+config.commands.command("rotate-keys")(encrypting.rotate_keys)
 app.add_typer(config.commands, name="config")
 app.command("plugins")(reading.plugins)
 app.command("plan")(reading.plan)

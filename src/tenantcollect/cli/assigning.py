@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tenantcollect.catalog import LARGEST_ENV, checked_env
+from tenantcollect.catalog import LARGEST_ENV
 from tenantcollect.errors import ConfigurationError, PluginError
-from tenantcollect.keys import checked_name, checked_tenant
+from tenantcollect.keys import checked_name
 
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
@@ -62,19 +62,6 @@ def require_installed(orchestrator: "Orchestrator", data_source: str) -> None:
         registry.require(data_source)
     except PluginError as error:
         raise ConfigurationError(f"{error}; see: tenantcollect plugins") from None
-
-
-def validate(orchestrator: "Orchestrator", tenant_id: str, data_source: str, changes: Mapping[str, str | None]) -> None:
-    """Check what ``configure`` would check, and store nothing.
-
-    Raises :class:`ConfigurationError`, whose ``fields`` name each wrong key.
-    """
-    given: dict[Any, Any] = dict(changes)
-    checked = checked_env(given)
-    stored = orchestrator.catalog.env(checked_tenant(tenant_id), checked_name(data_source, "data_source"))
-    merged = {key: value for key, value in {**stored, **checked}.items() if value is not None}
-    orchestrator.registry.require(data_source)
-    orchestrator.registry.validate(data_source, merged)
 
 
 def known_keys(stored: Mapping[str, str], keys: Sequence[str] | None, source: str) -> list[str]:

@@ -39,7 +39,7 @@ def set_(
 
     Without any, a data source that needs none is configured. Keys that the collector does not declare are secret.
     """
-    from tenantcollect.cli.assigning import assignments, require_installed, validate
+    from tenantcollect.cli.assigning import assignments, require_installed
     from tenantcollect.cli.tables import ChangeRow
 
     target = target_of(context)
@@ -47,10 +47,8 @@ def set_(
     target.hidden.extend(env.values())
     with _editable(target, dry_run) as orchestrator:
         require_installed(orchestrator, data_source)
-        if dry_run:
-            validate(orchestrator, tenant, data_source, env)
-        else:
-            orchestrator.configure(tenant, data_source, env, secrets=secret or ())
+        orchestrator.configure(tenant, data_source, env, secrets=secret or (), dry_run=dry_run)
+        if not dry_run:
             _warn_of_spoken(orchestrator.config(tenant, data_source), spoken)
         row = ChangeRow(tenant_id=tenant, data_source=data_source, set=tuple(env), dry_run=dry_run)
         _changed(target, orchestrator, [row], json)
@@ -89,7 +87,7 @@ def unset(
     json: Json = False,
 ) -> None:
     """Forget config values, or a whole data source; its rows, state and history stay."""
-    from tenantcollect.cli.assigning import known_keys, validate
+    from tenantcollect.cli.assigning import known_keys
     from tenantcollect.cli.printing import print_json_rows
     from tenantcollect.cli.selecting import require_some
     from tenantcollect.cli.tables import ChangeRow
@@ -105,10 +103,8 @@ def unset(
             raise
         removed = known_keys(orchestrator.config(tenant, data_source), keys, f"{tenant}/{data_source}")
         changes = dict.fromkeys(removed) if keys else {}
-        if dry_run and changes:
-            validate(orchestrator, tenant, data_source, changes)
-        elif changes:
-            orchestrator.configure(tenant, data_source, changes)
+        if changes:
+            orchestrator.configure(tenant, data_source, changes, dry_run=dry_run)
         elif not dry_run:
             orchestrator.disconnect(tenant, data_source)
         row = ChangeRow(tenant_id=tenant, data_source=data_source, removed=tuple(removed), dry_run=dry_run)
@@ -145,13 +141,12 @@ def import_(
 
 def _invalid(orchestrator: "Orchestrator", tables: "Iterable[SourceTable]") -> "Iterator[Problem]":
     """What the collectors say against the tables, each at the line of its key."""
-    from tenantcollect.cli.assigning import validate
     from tenantcollect.cli.importing import Problem
     from tenantcollect.errors import ConfigurationError
 
     for table in tables:
         try:
-            validate(orchestrator, table.tenant_id, table.data_source, table.env)
+            orchestrator.configure(table.tenant_id, table.data_source, table.env, secrets=table.secrets, dry_run=True)
         except ConfigurationError as error:
             fields = error.fields or {"": str(error)}
             for key, problem in fields.items():

@@ -200,6 +200,13 @@ CHANGES: Sequence[Column] = (
     ("set", lambda row: row.set),
     ("removed", lambda row: row.removed),
 )
+ROTATIONS: Sequence[Column] = (
+    ("source", _source),
+    ("were plain", lambda row: row.plain),
+    ("had an older key", lambda row: row.older),
+    ("had the newest key", lambda row: row.newest),
+    ("cannot be decrypted", lambda row: [f"{key}: {problem}" for key, problem in row.unreadable.items()]),
+)
 KEYS: Sequence[Column] = (("key", _key),)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from typer import Context
 
+from tenantcollect.cli.environment import environment_cipher, text_of
+
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
 
@@ -77,7 +79,7 @@ class Target:
             self.command = f"tenantcollect --database-url {quote(url)}"
         elif app:
             self.command = f"tenantcollect --app {quote(app)}"
-        self.url, self.app = _read(url) if url.startswith("@") else url, app
+        self.url, self.app = text_of("--database-url", url), app
 
     def database_file(self) -> Path | None:
         """The file of a SQLite database; None for any other."""
@@ -132,7 +134,9 @@ class Target:
         threads = engine.executor in (None, THREADS)
         with (
             nullcontext() if threads else installed_executor(engine.executor or "") as executor,
-            connect(self.url, create=create, executor=executor, **engine.arguments()) as orchestrator,
+            connect(
+                self.url, create=create, cipher=environment_cipher, executor=executor, **engine.arguments()
+            ) as orchestrator,
         ):
             yield orchestrator
 
@@ -148,13 +152,3 @@ def target_of(context: Context) -> Target:
 def database_of(orchestrator: "Orchestrator") -> str:
     """The database of an orchestrator, its password hidden."""
     return orchestrator.schema.described() if orchestrator.schema else "the app's own state"
-
-
-def _read(reference: str) -> str:
-    from tenantcollect.errors import ConfigurationError
-
-    try:
-        return Path(reference[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError(f"--database-url {reference}: the file cannot be read ({reason})") from None

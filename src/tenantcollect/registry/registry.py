@@ -180,9 +180,12 @@ class Registry:
         """The model of the env keys. Raises :class:`PluginError`."""
         return self.source(data_source).config_model
 
-    def validate(self, data_source: str, env: Mapping[str, str]) -> "BaseModel | None":
-        """``env``, typed; None if nothing is declared. Raises :class:`ConfigurationError` with ``fields``."""
-        return configuration.validated(self.config_model(data_source), env, data_source=data_source)
+    def validate(self, data_source: str, env: Mapping[str, str], secrets: Iterable[str] = ()) -> "BaseModel | None":
+        """``env``, typed; None if nothing is declared. Raises :class:`ConfigurationError` with ``fields``.
+
+        ``secrets`` are keys that were marked so, beside those that are declared.
+        """
+        return configuration.validated(self.config_model(data_source), env, data_source=data_source, secrets=secrets)
 
     def secret_keys(self, data_source: str, env_keys: Iterable[str]) -> set[str]:
         """Which of ``env_keys`` are secret: declared so, or not declared. Raises :class:`PluginError`."""

@@ -100,9 +100,8 @@ class Walk:
 
     def _window(self, window: Window) -> Claim | None:
         """Run until ``window`` is sealed whole; what was certainly not applied is tried again (PROTOCOL 5)."""
-        tried_env: Mapping[str, str] | None = None
+        resolved, refreshed = self._resolved(), False
         for left in reversed(range(TRIES)):
-            resolved = self._resolved()
             try:
                 return self._attempt(resolved, Window(self.turn.claim.window.start, window.end))
             except (TransactionConflict, DatabaseUnavailable, Overloaded):
@@ -110,12 +109,14 @@ class Walk:
                     raise
                 self._abandon()
                 pause()
+                resolved = self._resolved()
             except AuthenticationError:
-                fresh = self._resolved().env
-                if tried_env is not None or fresh == resolved.env or not left:
+                if refreshed or not left:
+                    raise
+                old, resolved, refreshed = resolved, self._resolved(), True
+                if resolved.env == old.env:
                     raise
                 self._abandon()
-                tried_env = fresh
         raise AssertionError("the last try returns or raises")
 
     def _resolved(self) -> Resolved:

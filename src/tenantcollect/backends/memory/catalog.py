@@ -23,7 +23,7 @@ class MemoryCatalog:
         return [source for source in found if tenant_ids is None or source.tenant_id in tenant_ids]
 
     def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
-        return {stored.key: stored.value for stored in self.values(tenant_id, data_source)}
+        return {stored.key: stored.value.reveal() for stored in self.values(tenant_id, data_source)}
 
     def version(self) -> object:
         with self._store.lock:

@@ -12,6 +12,7 @@ from tenantcollect.backends.sql.engine import Database, checked_identifier
 from tenantcollect.backends.sql.locks import SqlLocks
 from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.state import SqlState
+from tenantcollect.ciphers import Cipher
 from tenantcollect.errors import ConfigurationError
 
 __all__ = ["SqlBackend"]
@@ -35,7 +36,8 @@ class SqlBackend:
     ``collector_role`` is what collectors' transactions are run as (``SET LOCAL ROLE``), ``isolation`` how isolated
     they are on PostgreSQL; our own are READ COMMITTED. ``lock_timeout`` and
     ``idle_timeout`` bound how long a window waits for a lock, and how long its transaction may lie idle before
-    PostgreSQL ends it. ``crash`` is told of each named point that is reached (PROTOCOL 8).
+    PostgreSQL ends it. ``crash`` is told of each named point that is reached (PROTOCOL 8). ``cipher`` encrypts the
+    secrets of the catalog.
 
     Raises :class:`ConfigurationError` for what can never work.
     """
@@ -52,6 +54,7 @@ class SqlBackend:
         lock_timeout: timedelta = timedelta(seconds=60),
         idle_timeout: timedelta = timedelta(minutes=5),
         crash: Callable[[str], object] | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         if collector_role is not None:
             checked_identifier(collector_role, "collector_role")
@@ -71,7 +74,7 @@ class SqlBackend:
             )
         self.locks = SqlLocks(self._database)
         self.state = SqlState(self._database, terms, evict=evict)
-        self.catalog = SqlCatalog(self._database)
+        self.catalog = SqlCatalog(self._database, cipher)
         self.schema = SqlSchema(self._database)
         self.diagnosis = SqlDiagnosis(self._database, self.schema, collector_role)
 

@@ -1,8 +1,9 @@
 """Which tenants have which data sources, in our own tables (floor: backends)."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -17,11 +18,14 @@ from sqlalchemy import (
     true,
     tuple_,
     union,
+    update,
 )
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import Clock, EpochMicroseconds, among
-from tenantcollect.catalog import ConfigValue, Source
+from tenantcollect.catalog import ConfigValue, Rotation, Source
+from tenantcollect.ciphers import AtRest, Cipher, encrypted_with, plain
+from tenantcollect.errors import SecretUnreadable
 
 __all__ = ["SqlCatalog"]
 
@@ -32,12 +36,13 @@ PARTS = ("tenant_id", "data_source")
 
 
 class SqlCatalog:
-    """An :class:`~tenantcollect.catalog.EditableCatalog`. Values that a host writes into the config table by
+    """An :class:`~tenantcollect.catalog.EncryptingCatalog`. Values that a host writes into the config table by
     itself count too: configured is what has a row.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cipher: Cipher | None = None) -> None:
         self._database = database
+        self._at_rest = AtRest(cipher)
 
     def sources(self, tenant_ids: Collection[str] | None = None) -> Iterator[Source]:
         """Page by page, each a read of its own."""
@@ -76,16 +81,32 @@ class SqlCatalog:
         return select(first.subquery())
 
     def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
-        return {stored.key: stored.value for stored in self.values(tenant_id, data_source)}
+        values = self.values(tenant_id, data_source)
+        if unreadable := {value.key: value.problem for value in values if value.problem}:
+            raise SecretUnreadable(fields=unreadable)
+        return {value.key: value.value.reveal() for value in values}
 
     def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
-        config = self._database.tables.config
+        return [self._value(row) for row in self._rows(tenant_id, data_source, connection)]
+
+    def _rows(self, tenant_id: str, data_source: str, connection: Any = None) -> Sequence[Row[Any]]:
+        config, database = self._database.tables.config, self._database
         mine = select(config).where(_is(config, tenant_id, data_source)).order_by(config.c.key)
-        database = self._database
         with database.reading() if connection is None else database.joined(connection) as reader:
-            return [
-                ConfigValue(key=row.key, value=row.value, is_secret=bool(row.is_secret)) for row in reader.execute(mine)
-            ]
+            rows: Sequence[Row[Any]] = reader.execute(mine).all()
+        return rows
+
+    def _value(self, row: Row[Any]) -> ConfigValue:
+        is_secret = bool(row.is_secret or encrypted_with(row.value))
+        try:
+            text = self._at_rest.text(row.value, (row.tenant_id, row.data_source, row.key))
+        except SecretUnreadable as error:
+            return ConfigValue(key=row.key, value="", is_secret=True, problem=str(error))
+        return ConfigValue(key=row.key, value=text, is_secret=is_secret)
+
+    def _stored(self, value: ConfigValue, tenant_id: str, data_source: str) -> str:
+        text = value.value.reveal()
+        return self._at_rest.stored(text, (tenant_id, data_source, value.key)) if value.is_secret else plain(text)
 
     def version(self) -> object:
         """One statement. A revision is never used twice, so no two changes can cancel each other out."""
@@ -133,12 +154,52 @@ class SqlCatalog:
 
     def _put(self, connection: Connection, tenant_id: str, data_source: str, value: ConfigValue) -> None:
         config = self._database.tables.config
-        told = {"value": value.value, "is_secret": value.is_secret, "updated_at": Clock()}
+        stored = self._stored(value, tenant_id, data_source)
+        told = {"value": stored, "is_secret": value.is_secret, "updated_at": Clock()}
         put = self._database.dialect.insert(config).values(
             tenant_id=tenant_id, data_source=data_source, key=value.key, **told
         )
         primary_key = [config.c.tenant_id, config.c.data_source, config.c.key]
         connection.execute(put.on_conflict_do_update(index_elements=primary_key, set_=told))
+
+    def rotate(
+        self, tenant_id: str, data_source: str, secret: Collection[str] = (), *, dry_run: bool = False
+    ) -> Rotation:
+        """Nothing is locked while a cipher works: a value that was set meanwhile is another one, and stays."""
+        if not dry_run:
+            self._at_rest.require()
+        rows = [
+            row
+            for row in self._rows(tenant_id, data_source)
+            if row.is_secret or row.key in secret or encrypted_with(row.value)
+        ]
+        values = {row.key: evolve(self._value(row), is_secret=True) for row in rows}
+        unreadable = {key: value.problem for key, value in values.items() if value.problem}
+        stale = [row for row in rows if row.key not in unreadable and not self._at_rest.newest(row.value)]
+        if stale and not dry_run:
+            texts = [self._stored(values[row.key], tenant_id, data_source) for row in stale]
+            self._store_anew(tenant_id, data_source, list(zip(stale, texts, strict=True)))
+        never = sum(not encrypted_with(row.value) for row in stale)
+        return Rotation(
+            tenant_id=tenant_id,
+            data_source=data_source,
+            plain=never,
+            older=len(stale) - never,
+            newest=len(rows) - len(stale) - len(unreadable),
+            unreadable=unreadable,
+            dry_run=dry_run,
+        )
+
+    def _store_anew(self, tenant_id: str, data_source: str, texts: Sequence[tuple[Row[Any], str]]) -> None:
+        """Order of locks as in ``write``. ``updated_at`` and the revision stay: no value has changed."""
+        source, config = self._database.tables.source, self._database.tables.config
+        with self._database.writing(patient=True) as connection:
+            locked = select(source.c.revision).where(_is(source, tenant_id, data_source)).with_for_update()
+            connection.execute(locked)
+            for row, text in texts:
+                unchanged = and_(config.c.key == row.key, config.c.value == row.value)
+                anew = update(config).where(_is(config, tenant_id, data_source), unchanged)
+                connection.execute(anew.values(value=text, is_secret=True))
 
     def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
         source, config = self._database.tables.source, self._database.tables.config

@@ -1,0 +1,39 @@
+"""What is given by a file or the environment, because it must not stand on a command line (floor: cli)."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenantcollect.ciphers import Cipher
+
+KEYS_VARIABLE = "TENANTCOLLECT_CIPHER_KEYS"
+CIPHERS = "tenantcollect.ciphers"
+
+
+def text_of(name: str, given: str) -> str:
+    """What was given for ``name``; of ``@FILE`` what stands in the file. Raises :class:`ConfigurationError`."""
+    from tenantcollect.errors import ConfigurationError
+
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError(f"{name} {given}: the file cannot be read ({reason})") from None
+
+
+def environment_cipher() -> "Cipher | None":
+    """The cipher of the keys in the environment; None if there are none. Each process that needs one calls it.
+
+    Raises :class:`ConfigurationError` for keys that are none, and where the extra is missing.
+    """
+    text = text_of(KEYS_VARIABLE, os.environ.get(KEYS_VARIABLE, "").strip())
+    if not text:
+        return None
+    from importlib.metadata import entry_points
+
+    [entry] = entry_points(group=CIPHERS, name="fernet")
+    cipher: Cipher = entry.load()(text)
+    return cipher

@@ -1,0 +1,95 @@
+"""The cipher of the command line: keys by environment or file, never by argument."""
+
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+OLD, NEW = (urlsafe_b64encode(letter * 32).decode() for letter in (b"o", b"n"))
+SECRET = "s3cret-77x"
+VARIABLE = "TENANTCOLLECT_CIPHER_KEYS"
+
+
+def configured(tenantcollect: Command, *tenants: str, **env: str) -> None:
+    """Each tenant has a git source with a secret."""
+    for tenant in tenants:
+        words = (tenant, "git", f"GIT_REPOSITORY=/srv/{tenant}", "GIT_REFS=-", "--secret", "GIT_REFS")
+        assert tenantcollect("config", "set", *words, stdin=SECRET, **env).code == 0
+
+
+def database(folder: Path) -> bytes:
+    """All that stands in the file, and beside it."""
+    return b"".join(file.read_bytes() for file in folder.glob("tenantcollect.db*"))
+
+
+def test_secrets_are_encrypted_and_rotated(tenantcollect: Command, folder: Path) -> None:
+    """Plain ones first, then those of an older key; the counts say what was done, a dry run what would be."""
+    configured(tenantcollect, "acme")
+    assert SECRET.encode() in database(folder)
+    dry = tenantcollect("config", "rotate-keys", "--dry-run", "--json", **{VARIABLE: OLD})
+    assert [(row["plain"], row["older"], row["newest"], row["dry_run"]) for row in dry.rows] == [(1, 0, 0, True)]
+    assert tenantcollect("config", "rotate-keys", **{VARIABLE: OLD}).code == 0
+    configured(tenantcollect, "globex", **{VARIABLE: OLD})
+    keys = {VARIABLE: f"{NEW}, {OLD}"}
+    ended = tenantcollect("config", "rotate-keys", "globex", "git", "--json", **keys)
+    assert [(row["tenant_id"], row["older"], row["unreadable"]) for row in ended.rows] == [("globex", 1, {})]
+    ended = tenantcollect("config", "rotate-keys", **keys)
+    assert (ended.code, OLD in ended.out + ended.err, "acme/git" in ended.out) == (0, False, True)
+    assert "did you mean 'globex'?" in tenantcollect("config", "rotate-keys", "globx", **keys).err
+    (folder / "keys").write_text(f"{NEW}\n", encoding="utf-8")
+    assert tenantcollect("check", **{VARIABLE: "@keys"}).out.count("cannot be decrypted") == 0
+    assert tenantcollect("config", "rotate-keys", **{VARIABLE: "@keys"}).code == 0
+
+
+def test_a_lost_key_is_told_with_its_cure(tenantcollect: Command, folder: Path) -> None:
+    """``check``, ``run``, ``explain`` and ``rotate-keys`` give 3 and say what to do; ``config`` goes on."""
+    configured(tenantcollect, "acme", **{VARIABLE: OLD})
+    before = tenantcollect("config", "list", "--json")
+    for env, cure in (({}, VARIABLE), ({VARIABLE: NEW}, "config set acme git GIT_REFS=-")):
+        for command in (["run"], ["check"], ["config", "rotate-keys", "--dry-run"]):
+            ended = tenantcollect(*command, **env)
+            assert ended.code == 3, ended
+            assert "cannot be decrypted" in ended.out + ended.err
+        explained = tenantcollect("explain", "acme", "--json", **env)
+        assert cure in tenantcollect("check", "--json", **env).rows[0]["detail"]
+        assert {row["reason"] for row in explained.rows} == {"config_invalid"}
+        assert tenantcollect("config", "list", "--json", **env).rows == before.rows
+        assert tenantcollect("config", "set", "acme", "git", "GIT_REPOSITORY=/srv/b", "--dry-run", **env).code == 0
+    again = tenantcollect("config", "set", "acme", "git", "GIT_REFS=-", stdin=SECRET, **{VARIABLE: NEW})
+    assert again.code == 0
+    assert tenantcollect("config", "rotate-keys", **{VARIABLE: NEW}).code == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "part"),
+    [
+        ("too-short-to-be-a-key", "cipher key 1 is not 32 bytes"),
+        (f"{OLD},{NEW[:-4]}", "cipher key 2 is not 32 bytes"),
+        ("@nosuch", f"{VARIABLE} @nosuch: the file cannot be read"),
+    ],
+)
+def test_keys_that_are_none_are_refused(tenantcollect: Command, keys: str, part: str) -> None:
+    """With 2, by their number, without a word of them."""
+    configured(tenantcollect, "acme")
+    ended = tenantcollect("config", "list", **{VARIABLE: keys})
+    assert (ended.code, ended.out) == (2, "")
+    assert part in ended.err
+    assert not any(key in ended.err for key in (OLD, NEW[:-4], "too-short"))
+
+
+def test_without_a_cipher_nothing_is_rotated(tenantcollect: Command) -> None:
+    """The error says which variable to set."""
+    configured(tenantcollect, "acme")
+    ended = tenantcollect("config", "rotate-keys")
+    assert (ended.code, VARIABLE in ended.err) == (2, True)
+
+
+def test_without_the_extra_the_command_line_says_how_to_install_it(tenantcollect: Command, folder: Path) -> None:
+    """Keys without the package that uses them are no bug of ours."""
+    configured(tenantcollect, "acme")
+    (folder / "cryptography").mkdir()
+    (folder / "cryptography" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
+    ended = tenantcollect("config", "list", PYTHONPATH=str(folder), **{VARIABLE: OLD})
+    assert (ended.code, 'pip install "tenantcollect[crypto]"' in ended.err) == (2, True)
