@@ -121,7 +121,9 @@ class Events:
         for subscriber in subscribers:
             try:
                 subscriber(event)
-            except Exception:
+            except Exception as error:
+                # What was being handled meanwhile may be a collector's error, whose secrets nobody masked.
+                error.__suppress_context__ = True
                 logger.exception("a subscriber failed on %s", type(event).__name__)
 
     def _unsubscribe(self, ticket: object) -> None:

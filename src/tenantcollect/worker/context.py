@@ -36,19 +36,32 @@ class MaskingLogger(logging.LoggerAdapter[logging.Logger]):
         self._key, self._masker = key, masker
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """The message masked, with the key in front; an exception becomes masked text."""
+        """The message masked, with the key in front; an exception becomes masked text, and so does what is extra."""
         error = kwargs.pop("exc_info", None)
         if error:
             raised = error if isinstance(error, BaseException) else _current_exception()
             msg = f"{msg}\n{error_text(raised)}" if raised else msg
         text = self._masker.mask(str(msg))
+        if kwargs.get("extra"):
+            kwargs["extra"] = {name: self._masked(value) for name, value in kwargs["extra"].items()}
         return f"[{one_line(str(self._key))}] {text}", kwargs
+
+    def _masked(self, value: Any) -> Any:
+        return value if isinstance(value, bool | int | float | None) else self._masker.mask(str(value))
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Merge the arguments before masking: a secret is as often in ``args`` as in the message."""
         if self.isEnabledFor(level):
-            text, kwargs = self.process(str(msg) % args if args else msg, kwargs)  # type: ignore[assignment]
+            text, kwargs = self.process(_merged(msg, args), kwargs)  # type: ignore[assignment]
             self.logger.log(level, "%s", text, **{"stacklevel": 2, **kwargs})
+
+
+def _merged(msg: object, args: tuple[object, ...]) -> str:
+    """The message with its arguments; those that do not fit it are logging's affair, and cost no window."""
+    try:
+        return logging.LogRecord("", 0, "", 0, msg, args, None).getMessage()
+    except Exception:  # noqa: BLE001 - somebody else's format and __str__
+        return f"{msg!s:.500} (its arguments do not fit)"
 
 
 def _current_exception() -> BaseException | None:
@@ -107,11 +120,22 @@ def _headline(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """The message, of whatever class: one that cannot even be written must not cost more than its window."""
+    """The message, of whatever class: one that cannot even be written must not cost more than its window.
+
+    Of pydantic's without the input, of which it shows a shortened form that nobody could mask.
+    """
     try:
+        if type(error).__module__.partition(".")[0].startswith("pydantic") and hasattr(error, "errors"):
+            return _without_input(error)
         return str(error)
     except Exception:  # noqa: BLE001 - somebody else's __str__
         return "(its message cannot be written)"
+
+
+def _without_input(error: Any) -> str:
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    told = (f"{'.'.join(map(str, problem['loc'])) or '*'}: {problem['msg']}" for problem in problems)
+    return f"{error.title}: {'; '.join(told)}"
 
 
 @define(eq=False)
@@ -126,8 +150,8 @@ class WindowContext:
     window: Window
     attempt: int
     history_start: datetime
-    resume: Any = None
-    cursor: Any = None
+    resume: Any = field(default=None, repr=False)
+    cursor: Any = field(default=None, repr=False)
     warnings: list[str] = field(factory=list)
 
     def read(self, statement: Any) -> Sequence[Any]:

@@ -5,6 +5,7 @@ walk ──> error? ──> abandon, react (policy), close, hold ──> defer, 
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
@@ -70,13 +71,10 @@ class Worker:
         child what is wrong with its database: whether that is the child's or everybody's, its parent finds out.
         """
         turn.thread, walk = threading.current_thread(), Walk(self.parts, turn)
-        try:
-            walk.go()
-        except BaseException as error:
-            if in_child and _storage_fault(error):
-                raise
-            return self._end(turn, walk.masker, error)
-        return self._end(turn, walk.masker, None)
+        error = _raised(walk.go)
+        if in_child and error is not None and _storage_fault(error):
+            raise error
+        return self._end(turn, walk.masker, error)
 
     def give_up(self, turn: Turn) -> Outcome | None:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
@@ -119,8 +117,8 @@ class Worker:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
             outcome = Outcome(key=key, down=str(storage_error), error=str(storage_error))
-        except Exception as unforeseen:
-            logger.exception("[%s] the turn could not be ended", key)
+        except Exception as unforeseen:  # noqa: BLE001 - logged, masked; the other turns go on
+            logger.error("[%s] the turn could not be ended: %s", key, masker.mask(error_text(unforeseen)))
             outcome = Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=type(unforeseen).__name__)
         self._release(turn, outcome)
         return evolve(outcome, completed=turn.completed)
@@ -216,6 +214,15 @@ class Worker:
 def _storage_fault(error: BaseException) -> bool:
     """Whether the database was at fault, rather than busy."""
     return isinstance(error, StorageError) and not isinstance(error, Overloaded | TransactionConflict)
+
+
+def _raised(walk: Callable[[], None]) -> BaseException | None:
+    """What ``walk`` raised. It is handled before the turn is ended, so that no later traceback tells it too (G6)."""
+    try:
+        walk()
+    except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
+        return error
+    return None
 
 
 def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool, retry_at: datetime | None = None) -> Failure:
