@@ -68,9 +68,7 @@ def test_g6_no_way_out_for_a_secret(make, backend: MemoryBackend, logged, way):
         list(read()) for read in (orchestrator.status, orchestrator.explain, orchestrator.plan, orchestrator.history)
     ]
     told = repr([report, rows, seen, list(orchestrator.check()), orchestrator.plugins(), orchestrator.configured()])
-    told += repr(
-        [orchestrator, orchestrator._configuring, orchestrator._engine, leaky.kept, backend.state, backend.catalog]
-    )
+    told += repr([orchestrator, *vars(orchestrator).values(), leaky.kept, backend.state, backend.catalog])
     told += repr([backend.catalog, orchestrator.catalog.values("t1", "acme"), orchestrator.config("t1", "acme")])
     told += " ".join(logged)
     assert len(leaky.kept) >= 1
