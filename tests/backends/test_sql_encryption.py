@@ -3,6 +3,7 @@
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -208,6 +209,21 @@ def test_a_cipher_beside_a_catalog_of_the_hosts_is_refused(url):
     """It would encrypt nothing, and nobody would notice."""
     with pytest.raises(ConfigurationError, match="encrypt there"):
         connect(url, catalog=object(), cipher=FernetCipher([OLD]))
+
+
+def test_a_cipher_does_not_travel_to_other_processes_but_how_to_make_it_does(url):
+    """An object would have to be pickled with its keys; a function reads them where it is called."""
+    with ProcessPoolExecutor() as executor:
+        with pytest.raises(ConfigurationError, match=r"a cipher.*app="):
+            connect(url, executor=executor, cipher=FernetCipher([OLD]))
+        made: list[FernetCipher] = []
+
+        def make() -> FernetCipher:
+            made.append(FernetCipher([OLD]))
+            return made[-1]
+
+        with connect(url, executor=executor, cipher=make) as orchestrator:
+            assert orchestrator.catalog._at_rest.cipher is made[0]
 
 
 def lose_the_key(open_: Connect, execute: Callable[[Any], Any]) -> Orchestrator:

@@ -1,5 +1,6 @@
 """The cipher of the command line: keys by environment or file, never by argument."""
 
+import subprocess
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def test_a_lost_key_is_told_with_its_cure(tenantcollect: Command, env: dict[str,
     assert (dry.code, list(dry.rows[0]["unreadable"])) == (3, ["GIT_REFS"])
     assert tenantcollect("config", "set", "acme", "git", "GIT_REFS=-", stdin=SECRET, **env).code == 0
     assert tenantcollect("config", "rotate-keys", "--dry-run", **env).code == 0
+
+
+def test_windows_in_other_processes_decrypt_too(tenantcollect: Command, folder: Path) -> None:
+    """A child takes the keys from the environment, as its parent did."""
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=trunk"]
+    for words in (["init"], ["commit", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    words = ("acme", "git", f"GIT_REPOSITORY={folder}", "GIT_REFS=-", "--secret", "GIT_REFS")
+    assert tenantcollect("config", "set", *words, stdin="trunk", **{VARIABLE: OLD}).code == 0
+    ended = tenantcollect("run", "--executor", "processes", "--max-windows", "3", "--json", **{VARIABLE: OLD})
+    assert (ended.code, ended.json["windows"]["completed"]) == (0, 3), ended
 
 
 @pytest.mark.parametrize(
