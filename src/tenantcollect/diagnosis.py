@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
 
-from tenantcollect.errors import DatabaseUnavailable, TenantcollectError
+from tenantcollect.catalog import Rotation
+from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent, TenantcollectError
 from tenantcollect.registry import Registry
 from tenantcollect.reports import FindingRow, Severity
 from tenantcollect.secrets import Masker
@@ -45,6 +46,7 @@ class Doctor:
 
     registry: Registry
     state: State
+    rotations: Callable[[], Iterable[Rotation]]
     diagnosis: Diagnosis | None
 
     def findings(self) -> Iterator[FindingRow]:
@@ -57,7 +59,7 @@ class Doctor:
         found = _tried(first, probe)
         yield from found
         if all(finding.severity != Severity.UNUSABLE for finding in found):
-            for topic, probe in (*others, ("clock", self._clock)):
+            for topic, probe in (*others, ("secrets", self._secrets), ("clock", self._clock)):
                 yield from _tried(topic, probe)
 
     def _plugins(self) -> Iterator[FindingRow]:
@@ -70,6 +72,29 @@ class Doctor:
             yield _finding("plugins", Severity.OK, f"TENANTCOLLECT_PLUGINS leaves out {', '.join(excluded)}")
         sound = sum(row.error is None for row in rows)
         yield _finding("plugins", Severity.OK if sound else Severity.WARNING, f"{sound} collectors can be used")
+
+    def _secrets(self) -> Iterator[FindingRow]:
+        """What whoever reads the database, or a backup of it, can read; and what nobody can read any more."""
+        plain = older = 0
+        try:
+            for one in self.rotations():
+                plain, older = plain + one.plain, older + one.older
+                for key, problem in one.unreadable.items():
+                    told = f"{key} of {one.tenant_id} {one.data_source} cannot be decrypted: {problem}"
+                    yield _finding("secrets", Severity.PROBLEM, told, "give back the lost key, or set the value anew")
+        except SchemaNotCurrent:
+            return
+        except ConfigurationError as error:
+            yield _finding("secrets", Severity.OK, str(error))
+            return
+        if plain:
+            action = "give connect a cipher and run: tenantcollect config rotate-keys; or keep them in a vault"
+            yield _finding("secrets", Severity.WARNING, f"{plain} secret values are stored as plaintext", action)
+        elif older:
+            action = "run: tenantcollect config rotate-keys"
+            yield _finding("secrets", Severity.WARNING, f"{older} secret values have an older key", action)
+        else:
+            yield _finding("secrets", Severity.OK, "no secret value is stored as plaintext")
 
     def _clock(self) -> Iterator[FindingRow]:
         before = datetime.now(UTC)

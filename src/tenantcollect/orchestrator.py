@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -37,16 +38,7 @@ from tenantcollect.secrets import Secret
 from tenantcollect.state import Revision, Schema, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import Window, utc
-from tenantcollect.worker import (
-    Children,
-    DaemonThreads,
-    Errand,
-    Parts,
-    Report,
-    Threads,
-    Worker,
-    run_errand,
-)
+from tenantcollect.worker import Errand, Parts, Report, Worker, place_of, run_errand
 
 __all__ = ["Orchestrator"]
 
@@ -97,7 +89,8 @@ class Orchestrator:
         self._survey = Survey(catalog, self.registry, state, locks)
         self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
-        self._doctor = Doctor(self.registry, state, diagnosis)
+        rotations = partial(self._configuring.rotated, Selection(), dry_run=True)
+        self._doctor = Doctor(self.registry, state, rotations, diagnosis)
         self._commands = Commands(self._survey, state, self._events)
         self._worker = Worker(
             Parts(
@@ -111,14 +104,11 @@ class Orchestrator:
                 window_timeout=window_timeout,
             )
         )
-        executor = executor or DaemonThreads()
         engine = Engine(
             state=state,
             locks=locks,
             survey=self._survey,
-            place=Threads(self._worker, executor)
-            if perform is None
-            else Children(worker=self._worker, executor=executor, perform=perform),
+            place=place_of(self._worker, executor, perform),
             owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
             lease_ttl=checked_ttl(lease_ttl),
             grace=grace,

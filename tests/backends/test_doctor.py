@@ -9,11 +9,13 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from cryptography.fernet import Fernet
 from sqlalchemy import Column, Integer, MetaData, NullPool, String, Table, create_engine, make_url, text
 
 import tenantcollect
 from tenantcollect import Orchestrator, hookimpl
 from tenantcollect.backends.memory import MemoryBackend
+from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.reports import FindingRow, Severity, as_json
 from tests.backends.transaction_pooler import pooled
 
@@ -181,6 +183,19 @@ def test_plaintext_secrets_are_counted(upgraded: str) -> None:
     [row] = examined(upgraded)["secrets"]
     assert (row.severity, row.detail[:2]) == (Severity.WARNING, "2 ")
     assert "tok-" not in str(as_json(row))
+
+
+def test_encrypted_secrets_are_well_until_their_key_is_lost(upgraded: str) -> None:
+    """With a cipher nothing is plaintext; with another one each value that nobody can read is named, with no value."""
+    keys = [Fernet.generate_key().decode() for _ in range(2)]
+    with connected(upgraded, cipher=FernetCipher(keys[:1])) as orchestrator:
+        orchestrator.configure("acme", "demo", {"TOKEN": "tok-3f9a77"})
+    [well] = examined(upgraded, cipher=FernetCipher(keys[:1]))["secrets"]
+    assert (well.severity, "plaintext" in well.detail) == (Severity.OK, True)
+    [older] = examined(upgraded, cipher=FernetCipher(keys[::-1]))["secrets"]
+    assert (older.severity, "rotate-keys" in (older.action or "")) == (Severity.WARNING, True)
+    lost, *_ = examined(upgraded, cipher=FernetCipher(keys[1:]))["secrets"]
+    assert (lost.severity, lost.detail.startswith("TOKEN of acme demo")) == (Severity.PROBLEM, True)
 
 
 def test_a_clock_that_is_wrong_is_told(postgresql: str) -> None:

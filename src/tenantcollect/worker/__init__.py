@@ -4,17 +4,16 @@ Knows how a window is executed; which window, and whether at all, was decided ab
 """
 
 from tenantcollect.worker.context import error_text
-from tenantcollect.worker.errands import Children, Errand, Report, run_errand
+from tenantcollect.worker.errands import Errand, Report, place_of, run_errand
 from tenantcollect.worker.heartbeat import Heartbeat
 from tenantcollect.worker.patience import patiently
-from tenantcollect.worker.places import Place, Threads
+from tenantcollect.worker.places import Place
 from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
 from tenantcollect.worker.walk import Learn, Parts, Resolved
 from tenantcollect.worker.worker import Outcome, Worker
 
 __all__ = [
-    "Children",
     "DaemonThreads",
     "Errand",
     "Heartbeat",
@@ -24,10 +23,10 @@ __all__ = [
     "Place",
     "Report",
     "Resolved",
-    "Threads",
     "Turn",
     "Worker",
     "error_text",
     "patiently",
+    "place_of",
     "run_errand",
 ]

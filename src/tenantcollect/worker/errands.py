@@ -26,10 +26,12 @@ from tenantcollect.schedule import Entry
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, State
 from tenantcollect.windows import Window
+from tenantcollect.worker.places import Place, Threads
+from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
 from tenantcollect.worker.worker import Outcome, Worker
 
-__all__ = ["Children", "Errand", "Report", "run_errand"]
+__all__ = ["Children", "Errand", "Report", "place_of", "run_errand"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
@@ -144,6 +146,13 @@ class Children:
                 return None
         turn.given_up = turn.end()
         return self.worker.bury(turn, turn.cancelled or WindowTimedOut()) if turn.given_up else None
+
+
+def place_of(worker: Worker, executor: Executor | None, perform: Callable[[Errand], Report] | None) -> Place:
+    """Where windows run: in threads, of ``executor`` or of our own; with ``perform``, wherever it runs calls."""
+    if perform is None or executor is None:
+        return Threads(worker, executor or DaemonThreads())
+    return Children(worker=worker, executor=executor, perform=perform)
 
 
 def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:

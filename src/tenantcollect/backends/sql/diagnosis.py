@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from sqlalchemy import MetaData, Table, func, inspect, select, text
+from sqlalchemy import MetaData, Table, inspect, text
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND
@@ -32,7 +32,6 @@ class SqlDiagnosis:
         shared: dict[str, Probe] = {
             "schema": self._revision,
             "tables": partial(self._tables, collected),
-            "secrets": self._secrets,
         }
         if self._database.dialect.name == "sqlite":
             return {"database": self._sqlite, **shared, "pragmas": self._pragmas}
@@ -97,20 +96,6 @@ class SqlDiagnosis:
             yield FindingRow(
                 topic="tables", detail=f"all {len(collected)} tables of the installed collectors are there"
             )
-
-    def _secrets(self) -> Iterator[FindingRow]:
-        """How many secrets whoever reads the table, or a backup of it, can read."""
-        config = self._database.tables.config
-        with self._database.reading() as connection:
-            if not inspect(connection).has_table(config.name, schema=config.schema):
-                return
-            plain = connection.scalar(select(func.count()).select_from(config).where(config.c.is_secret))
-        if plain:
-            action = "keep them in a vault and bring them with resolve_env, or encrypt the disk and the backups"
-            told = f"{plain} secret values are stored as plaintext"
-            yield FindingRow(topic="secrets", severity=Severity.WARNING, detail=told, action=action)
-        else:
-            yield FindingRow(topic="secrets", detail="no secret value is stored as plaintext")
 
     def _pragmas(self) -> Iterator[FindingRow]:
         """Those that we set; a database that refuses one cannot be connected to at all."""
