@@ -32,6 +32,19 @@ def moment(text: str) -> datetime:
     raise typer.BadParameter(f"{ascii(text)[:40]} has no time zone; {example}")
 
 
+def executor_name(text: str) -> str:
+    """Threads, or an installed executor."""
+    from tenantcollect.errors import ConfigurationError
+    from tenantcollect.registry import installed_executor
+
+    if text != "threads":
+        try:
+            installed_executor(text)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error)) from None
+    return text
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
@@ -71,6 +84,7 @@ Concurrency = Annotated[int | None, _number("--concurrency", "Windows at once.")
 Executor = Annotated[
     str | None,
     typer.Option(
+        parser=executor_name,
         metavar="NAME",
         envvar=_variable("--executor"),
         help="Where windows run: threads, processes (can be killed), or an installed extension.",

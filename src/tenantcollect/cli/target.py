@@ -133,7 +133,7 @@ class Target:
 
         threads = engine.executor in (None, THREADS)
         with (
-            nullcontext() if threads else installed_executor(engine.executor or "") as executor,
+            nullcontext() if threads else installed_executor(engine.executor or "")() as executor,
             connect(
                 self.url, create=create, cipher=environment_cipher, executor=executor, **engine.arguments()
             ) as orchestrator,

@@ -17,8 +17,8 @@ def is_executor(thing: object) -> bool:
     return isclass(thing) and issubclass(thing, Executor)
 
 
-def installed_executor(name: str, entry_points: EntryPoints = metadata.entry_points) -> Executor:
-    """An executor of the extension ``name``, made with its defaults. Raises :class:`ConfigurationError`."""
+def installed_executor(name: str, entry_points: EntryPoints = metadata.entry_points) -> type[Executor]:
+    """The executor that the extension ``name`` brings. Raises :class:`ConfigurationError`."""
     points = {point.name: point for point in entry_points(group=EXTENSIONS)}
     if name not in points:
         near = did_you_mean(name, ["threads", *points]) or "; install the package that has it"
@@ -26,4 +26,4 @@ def installed_executor(name: str, entry_points: EntryPoints = metadata.entry_poi
     kind = guarded(f"the executor {name!r} cannot be imported", points[name].load)
     if not (isclass(kind) and issubclass(kind, Executor)):
         raise ConfigurationError(f"the extension {name!r} is no executor; there is: threads")
-    return kind()
+    return kind
