@@ -1,0 +1,329 @@
+"""One storm: workers over a database, every fault at once, then quiet, then the reckoning."""
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from attrs import define, evolve, field, frozen
+
+from tenantcollect.catalog import Order
+from tests.acceptance.storm.checker import OURS, Expected, Finding, findings, process_of
+from tests.acceptance.storm.collectors import micros, row
+from tests.acceptance.storm.crew import Crew
+from tests.acceptance.storm.mutants import MUTANTS
+from tests.acceptance.storm.pooler import pooling
+from tests.acceptance.storm.proxy import Cut, Proxy
+from tests.acceptance.storm.server import Server
+from tests.acceptance.storm.worker import Orders, orchestrator
+
+__all__ = ["Figures", "Plan", "ride"]
+
+BACKLOG = 1
+"""How many windows each key has to catch up with, so that the storm does not begin in an idle hour."""
+LONGEST_STANDSTILL = 30.0
+"""How long nothing at all may be sealed in the quiet while something is due: no machine is so slow."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A storm to ride. ``server`` None = SQLite, which knows no faults of a server."""
+
+    seed: int
+    seconds: float
+    server: bool = True
+    evict: bool = True
+    pooler: bool = False
+    mutant: str | None = None
+    processes: int = 8
+    tenants: int = 25
+    ttl: float = 2.0
+    window: float = 12.0
+
+    @property
+    def command(self) -> str:
+        """What rides it again."""
+        words = [f"nox -s storm -- --seeds {self.seed} --seconds {self.seconds:g} --window {self.window:g}"]
+        words += [] if self.server else ["--database sqlite"]
+        words += [] if self.evict else ["--evict off"]
+        words += ["--pooler"] if self.pooler else []
+        words += [f"--mutant {self.mutant}"] if self.mutant else []
+        return " ".join(words)
+
+
+@define(kw_only=True)
+class Figures:
+    """What happened, in seconds from the last fault: ``freed`` = until no killed worker's lease held any key,
+    ``quiet`` = until every key had what was due when the faults ended, and ``last`` = who was last.
+    """
+
+    plan: Plan
+    faults: Counter[str] = field(factory=Counter)
+    attempts: Counter[str] = field(factory=Counter)
+    rows: int = 0
+    freed: float = 0.0
+    quiet: float | None = None
+    findings: list[Finding] = field(factory=list)
+    last: list[str] = field(factory=list)
+    said: str = ""
+
+    def __str__(self) -> str:
+        shown = [*map(str, self.findings[:20]), f"... {len(self.findings)} findings", f"repeat: {self.plan.command}"]
+        return "\n".join([*shown, self.said])
+
+
+@define(kw_only=True)
+class _Storm:
+    """The faults, each at random moments of its own."""
+
+    plan: Plan
+    crew: Crew
+    figures: Figures
+    server: Server | None
+    proxy: Proxy | None
+    rng: random.Random
+
+    def blow(self) -> None:
+        """All faults at once, for as long as planned; then none any more."""
+        faults = list(self._faults())
+        begun = time.monotonic()
+        due = [begun + every * self.rng.uniform(0.5, 1.0) for every, _ in faults]
+        while time.monotonic() < begun + self.plan.seconds:
+            for number, (every, strike) in enumerate(faults):
+                if time.monotonic() >= due[number]:
+                    strike()
+                    due[number] = time.monotonic() + every * self.rng.uniform(0.4, 1.6)
+            self._wake(time.monotonic())
+            self.crew.fill()
+            time.sleep(0.02)
+        self._wake(float("inf"))
+        if self.proxy is not None:
+            self.proxy.calm()
+            self.figures.faults.update({str(how): times for how, times in self.proxy.done.items()})
+        self.crew.fill()
+
+    def _faults(self) -> Iterator[tuple[float, Callable[[], None]]]:
+        """How often each, in seconds, and what it does."""
+        yield 1.2, self._kill
+        yield 2.0, self._pause
+        if self.server is not None:
+            yield min(9.0, self.plan.seconds / 2), self._restart
+            yield 0.8, self._terminate
+        if self.proxy is not None:
+            yield 0.4, self._cut
+
+    def _kill(self) -> None:
+        self.figures.faults["kills"] += 1
+        self.crew.signal(self.rng.choice(self.crew.members), signal.SIGKILL)
+
+    def _pause(self) -> None:
+        """Longer than the lease: its keys are taken over while it sleeps, and then it goes on."""
+        member = self.rng.choice(self.crew.members)
+        if member.pid is not None and member.pid not in self.crew.paused:
+            self.figures.faults["pauses"] += 1
+            self.crew.signal(member, signal.SIGSTOP)
+            self.crew.paused[member.pid] = time.monotonic() + self.plan.ttl * self.rng.uniform(1.2, 2.2)
+
+    def _wake(self, now: float) -> None:
+        for member in self.crew.members:
+            if member.pid in self.crew.paused and self.crew.paused[member.pid] <= now:
+                del self.crew.paused[member.pid]
+                self.crew.signal(member, signal.SIGCONT)
+
+    def _restart(self) -> None:
+        assert self.server is not None
+        self.figures.faults["restarts"] += 1
+        self.server.stop()
+        time.sleep(self.rng.uniform(0.0, 0.5))
+        self.server.start()
+
+    def _terminate(self) -> None:
+        assert self.server is not None
+        with self.server.connect() as watch:
+            pids = [
+                pid
+                for (pid,) in watch.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                    " ORDER BY (application_name LIKE 'tc:%') DESC, pid"
+                )
+            ]
+            # Those with an open window come first, so they are hit more often than their share.
+            for pid in self.rng.sample(pids[:12], min(2, len(pids[:12]))):
+                watch.execute("SELECT pg_terminate_backend(%s)", (pid,))
+                self.figures.faults["terminations"] += 1
+
+    def _cut(self) -> None:
+        assert self.proxy is not None
+        self.proxy.cut(self.rng.choice(list(Cut)), late=self.rng.uniform(0.0, 1.5 * self.plan.ttl))
+
+
+def ride(plan: Plan, folder: Path, server: Server | None = None) -> Figures:
+    """Ride one storm in a fresh database; the figures say whether there was any harm."""
+    figures = Figures(plan=plan)
+    direct = server.url() if server is not None else sa.make_url(f"sqlite:///{folder / 'storm.db'}")
+    orders = _orders(plan, folder, direct)
+    starts = _prepare(orders, plan.tenants)
+    with _watching(direct) as watch:
+        if plan.mutant is not None:
+            _run_sql(watch, MUTANTS[plan.mutant].sql)
+        with ExitStack() as stack:
+            proxy = stack.enter_context(_proxy(plan, folder, server)) if server is not None else None
+            if server is not None and proxy is not None:
+                through = server.url(proxy.port).update_query_dict({"prepare_threshold": "none"} if plan.pooler else {})
+                orders = evolve(orders, url=through.render_as_string(hide_password=False))
+            crew = Crew(orders=orders, size=plan.processes, findings=figures.findings)
+            stack.callback(crew.kill)
+            crew.fill()
+            rng = random.Random(plan.seed)
+            _Storm(plan=plan, crew=crew, figures=figures, server=server, proxy=proxy, rng=rng).blow()
+            expected = _quieten(watch, crew, figures, orders, starts)
+        _reckon(watch, figures, expected, server)
+    figures.said = _last_words(orders.log)
+    return figures
+
+
+def _orders(plan: Plan, folder: Path, url: sa.URL) -> Orders:
+    return Orders(
+        url=url.render_as_string(hide_password=False),
+        seed=str(plan.seed),
+        log=folder / "workers.log",
+        quiet=folder / "quiet",
+        evict=plan.evict,
+        mutant=plan.mutant,
+        ttl=plan.ttl,
+        window=plan.window,
+        # SQLite has one writer: whoever dawdles in its transaction keeps everybody waiting.
+        slowness=1.0 if plan.server else 0.05,
+    )
+
+
+@contextmanager
+def _proxy(plan: Plan, folder: Path, server: Server) -> Iterator[Proxy]:
+    """The way of the workers to the server: through the proxy, and through a pooler if there is to be one."""
+    with ExitStack() as stack:
+        port = stack.enter_context(pooling(server, folder)) if plan.pooler else server.port
+        yield stack.enter_context(Proxy(port))
+
+
+def _quieten(watch: sa.Engine, crew: Crew, figures: Figures, orders: Orders, starts: Mapping[str, int]) -> Expected:
+    """Let the workers finish what is due now and end them; what must hold then."""
+    orders.quiet.touch()
+    quiet_at = micros(_now(watch))
+    # A window becomes due when it is whole, so nothing older than one window may be missing.
+    complete = {tenant: (start, quiet_at - round(orders.window * 1_000_000)) for tenant, start in starts.items()}
+    figures.freed = _freed(watch, crew, quiet_at)
+    _calm_down(watch, crew, figures, {tenant: end for tenant, (_, end) in complete.items()})
+    return Expected(complete=complete, quiet_at=quiet_at, ttl=round(orders.ttl * 1_000_000), ended=crew.end())
+
+
+def _prepare(orders: Orders, tenants: int) -> dict[str, int]:
+    """The tables and the tenants, each fifth with its newest data first; where the history of each begins.
+
+    They begin one after the other, so that a window of some tenant becomes due all the time.
+    """
+    starts: dict[str, int] = {}
+    with orchestrator(orders) as host:
+        host.upgrade()
+        now = host.now()
+        for number in range(tenants):
+            since = now - timedelta(seconds=orders.window) * (BACKLOG + number / tenants)
+            order: Order = "oldest_first" if number % 5 else "newest_first"
+            tenant = f"tenant{number:02}"
+            host.configure(tenant, "storm", {"TENANT": tenant}, since=since, order=order)
+            starts[tenant] = micros(since)
+    return starts
+
+
+@contextmanager
+def _watching(url: sa.URL) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _run_sql(watch: sa.Engine, statements: tuple[str, ...]) -> None:
+    with watch.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+
+
+def _now(watch: sa.Engine) -> datetime:
+    """The time that leases and planning go by."""
+    if watch.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    with watch.connect() as connection:
+        now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        return now.astimezone(UTC)
+
+
+def _calm_down(watch: sa.Engine, crew: Crew, figures: Figures, due: Mapping[str, int]) -> None:
+    """Until every key has collected what was due when the quiet began."""
+    began = moved_at = time.monotonic()
+    before: dict[tuple[str, str], str] = {}
+    while True:
+        crew.fill()
+        ends, coverage = _standing(watch)
+        now = time.monotonic()
+        late = sorted(".".join(key) for key, at in ends.items() if at < due[key[0]])
+        if not late:
+            figures.quiet = now - began
+            return
+        figures.last = late[:3]
+        before, moved_at = coverage, moved_at if coverage == before else now
+        if now - moved_at > LONGEST_STANDSTILL:
+            figures.findings.append(Finding("standstill", ", ".join(late), "nobody collects what is due"))
+            return
+        time.sleep(0.1)
+
+
+def _freed(watch: sa.Engine, crew: Crew, quiet_at: int) -> float:
+    """When the last lease of a worker that is no more ends, in seconds from the quiet (X14)."""
+    alive = {member.pid for member in crew.members}
+    with watch.connect() as connection:
+        leases = connection.execute(sa.select(OURS.lease).where(OURS.lease.c.token.is_not(None))).all()
+    ends = [micros(one.expires_at) for one in leases if process_of(one.owner) not in alive]
+    return max(0.0, (max(ends, default=quiet_at) - quiet_at) / 1_000_000)
+
+
+def _standing(watch: sa.Engine) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], str]]:
+    """Up to where each key is covered without a hole, and all that it covers."""
+    run = OURS.run
+    with watch.connect() as connection:
+        asked = sa.select(run.c.tenant_id, run.c.script, run.c.last_fetched_data_date, run.c.coverage)
+        found = connection.execute(asked).all()
+    ends = {(tenant, script): micros(at) if at else 0 for tenant, script, at, _ in found}
+    return ends, {(tenant, script): coverage for tenant, script, _, coverage in found}
+
+
+def _reckon(watch: sa.Engine, figures: Figures, expected: Expected, server: Server | None) -> None:
+    figures.findings.extend(findings(watch, expected))
+    if server is not None:
+        figures.findings.extend(_backends(server))
+    with watch.connect() as connection:
+        history = OURS.history
+        counted = connection.execute(sa.select(history.c.status, sa.func.count()).group_by(history.c.status))
+        figures.attempts.update(dict(counted.all()))
+        figures.rows = connection.scalar(sa.select(sa.func.count()).select_from(row)) or 0
+
+
+def _backends(server: Server) -> Iterator[Finding]:
+    """Who is still connected although all workers have ended (X13)."""
+    asked = "SELECT pid, query FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    deadline = time.monotonic() + 10
+    with server.connect() as watch:
+        while (left := watch.execute(asked).fetchall()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    for pid, query in left:
+        yield Finding("leftover", f"backend {pid}", str(query))
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(line[:200] for line in lines[-10:])
