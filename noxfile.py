@@ -63,6 +63,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def storm(session: nox.Session) -> None:
+    """Every fault at once, for long: `nox -s storm -- --seeds 1-5 --seconds 60`; `-- --help` tells the rest."""
+    session.install(".", *group("test"))
+    session.run("python", "-m", "tests.acceptance.storm", *session.posargs)
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The same suite with every direct dependency at its lower bound; needs the oldest Python we support."""
     constraints = Path(session.create_tmp()) / "lowest.txt"
