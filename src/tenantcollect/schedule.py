@@ -74,7 +74,7 @@ class Schedule(Protocol):
         ...
 
     def wake(self, keys: Collection[Key], *, at: datetime, every: bool = False) -> None:
-        """Make those of ``keys`` that are waiting (``every``: all of them) due at ``at``."""
+        """Make those of ``keys`` that are waiting (``every``: all of them) due at ``at``, if not earlier."""
         ...
 
     def trigger(self, keys: Collection[Key], *, at: datetime) -> None:

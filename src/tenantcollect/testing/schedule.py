@@ -77,6 +77,15 @@ class ScheduleTests(Suite):
         state.schedule.wake([backs_off, parked], at=START, every=True)
         assert sorted(due(state, START)) == sorted([waits, backs_off, parked])
 
+    def test_s11_waking_puts_nobody_off(self, harness: Harness, state: State) -> None:
+        """A key that is due already stays due since then, whatever wakes it: it keeps its turn."""
+        made(harness.backend)
+        deferred(state, KEY, START, waiting=True)
+        state.schedule.wake([KEY], at=START + DAY)
+        state.schedule.unpark(START + DAY)
+        state.schedule.trigger([KEY], at=START + DAY)
+        assert due(state, START) == [KEY]
+
     def test_s11_deferring_ends_the_wait(self, harness: Harness, state: State) -> None:
         """A key that was looked at again, and waits no more, is not woken."""
         made(harness.backend)

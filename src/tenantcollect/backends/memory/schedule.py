@@ -59,8 +59,9 @@ class MemorySchedule:
             for key in keys:
                 entry = self._store.entries.get(key)
                 if entry and which(entry):
+                    sooner = min(at, entry.next_due_at or at)
                     self._store.entries[key] = evolve(
-                        entry, next_due_at=at, triggered=entry.triggered or triggered, version=entry.version + 1
+                        entry, next_due_at=sooner, triggered=entry.triggered or triggered, version=entry.version + 1
                     )
 
     def report(self, progress: Mapping[Key, str]) -> None:

@@ -15,9 +15,11 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     delete,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -109,7 +111,9 @@ class SqlSchedule:
         lease = self._database.tables.lease
         locked = which.order_by(*(lease.c[part] for part in KEY)).with_for_update(of=lease)
         found = self._database.dialect.materialized(connection, locked, "sleeping")
-        moved = {"next_due_at": at, "version": lease.c.version + 1, **also}
+        # Who is due already keeps its place among those who wait for a slot.
+        sooner = case((lease.c.next_due_at < at, lease.c.next_due_at), else_=literal(at, lease.c.next_due_at.type))
+        moved = {"next_due_at": sooner, "version": lease.c.version + 1, **also}
         connection.execute(update(lease).where(same_key(lease, found)).values(moved))
 
     def report(self, progress: Mapping[Key, str]) -> None:
