@@ -33,6 +33,11 @@ class Terms:
     snapshot: bool = False
     newest_first: bool = False
 
+    def due_after(self, covered: datetime, size: timedelta | None = None) -> datetime:
+        """When what follows ``covered`` is due: after the interval, or as soon as a window is whole."""
+        size = None if self.snapshot else size or self.duration
+        return covered + min(self.interval, size or self.interval) + self.settle
+
 
 @frozen(kw_only=True)
 class Upstream:
@@ -103,7 +108,7 @@ def plan(
         horizon=horizon,
         ready=tuple(islice(chain(begun, windows), at_most)),
         blocked=due - open_pieces,
-        due_at=late.pieces[0].start + terms.interval + terms.settle if late else None,
+        due_at=terms.due_after(late.pieces[0].start, size) if late else None,
         holes=holes,
         windows_left=len(begun) + left,
     )

@@ -78,7 +78,7 @@ class Schedule(Protocol):
         ...
 
     def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
-        """Make ``keys`` due at ``at`` by order; they stay ``triggered`` until they are deferred.
+        """Make ``keys`` due at ``at`` by order, also if due earlier; they stay ``triggered`` until they are deferred.
 
         One that runs now is due again afterwards.
         """

@@ -315,8 +315,8 @@ def _from_plan(facts: Facts, key: Key, state: KeyState, found: Plan) -> Decision
     if found.due_at:
         return Decision(key=key, reason=Reason.NOT_DUE, since=state.completed_at, until=found.due_at, plan=found)
     terms = terms_of(facts.collectors[key.collector], facts.sources.get(key.data_source))
-    due_at = (state.coverage.end if state.coverage else None) or facts.now
-    return Decision(key=key, reason=Reason.UP_TO_DATE, until=due_at + terms.settle + terms.interval, plan=found)
+    covered = (state.coverage.end if state.coverage else None) or facts.now
+    return Decision(key=key, reason=Reason.UP_TO_DATE, until=terms.due_after(covered), plan=found)
 
 
 def _waiting(facts: Facts, key: Key, found: Plan) -> Decision:

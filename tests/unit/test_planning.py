@@ -53,7 +53,7 @@ def late(situation: Situation, found: Plan) -> set[int]:
     """The minutes that only wait for the interval."""
     if found.due_at is None:
         return set()
-    start = found.due_at - situation["terms"].interval - situation["terms"].settle
+    start = found.due_at - min(situation["terms"].interval, size_of(situation)) - situation["terms"].settle
     return model(WindowSet.between(start, found.horizon))
 
 
@@ -330,15 +330,14 @@ def test_the_interval_delays_only_a_short_last_window(situation: Situation) -> N
 
 @given(situations)
 def test_what_the_interval_delays_is_due_at_due_at(situation: Situation) -> None:
-    """At that time the delayed piece is ready; a minute before, if no whole window has come together, it is not."""
+    """At that time the delayed piece, or a whole window of it, is ready; a minute before it is not."""
     found = plan(**situation)
     if found.due_at is None:
         return
     situation = {**situation, "coverage": situation["coverage"] | (found.holes - _tail(situation, found))}
     assert found.due_at > situation["now"]
     assert plan(**{**situation, "now": found.due_at}).ready
-    if situation["terms"].interval <= size_of(situation):
-        assert not plan(**{**situation, "now": found.due_at - MINUTE}).ready
+    assert not plan(**{**situation, "now": found.due_at - MINUTE}).ready
 
 
 def _tail(situation: Situation, found: Plan) -> WindowSet:
@@ -354,13 +353,13 @@ def test_a_hole_before_the_end_never_waits_for_the_interval() -> None:
 
 
 def test_whole_windows_do_not_wait_for_a_longer_interval() -> None:
-    """Catching up in small windows ends at the horizon, also with an interval longer than they are."""
+    """With an interval longer than its windows a key is due as soon as the next one is whole, as its plan says."""
     hourly = Terms(duration=timedelta(hours=1), interval=DAY)
     now = ORIGIN + DAY + timedelta(minutes=90)
     run = list(one_by_one({"history_start": ORIGIN, "coverage": NOTHING, "terms": hourly, "now": now}))
     assert len(run) == 25
     found = quarters(coverage=WindowSet.of(run), terms=hourly, now=now)
-    assert found.due_at == run[-1].end + DAY
+    assert found.due_at == run[-1].end + timedelta(hours=1)
 
 
 def test_a_dependent_waits_for_its_own_interval_and_is_not_called_blocked() -> None:
@@ -426,10 +425,10 @@ def test_an_unfinished_window_is_planned_again_first_with_its_bounds(
 
 
 def test_the_tail_behind_an_unfinished_window_waits_for_the_interval() -> None:
-    """A key that has begun is no longer one that is due at once."""
+    """A key that has begun is no longer one that is due at once: the rest waits until a window of it is whole."""
     short = Terms(duration=10 * MINUTE)
     found = quarters(coverage=NOTHING, terms=short, now=at(12), unfinished=window(0, 10), at_most=ALL)
-    assert (found.ready, found.due_at) == ((window(0, 10),), at(25))
+    assert (found.ready, found.due_at) == ((window(0, 10),), at(20))
 
 
 def test_an_unfinished_window_does_not_wait_for_the_interval() -> None:

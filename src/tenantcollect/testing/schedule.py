@@ -83,8 +83,14 @@ class ScheduleTests(Suite):
         deferred(state, KEY, START, waiting=True)
         state.schedule.wake([KEY], at=START + DAY)
         state.schedule.unpark(START + DAY)
-        state.schedule.trigger([KEY], at=START + DAY)
         assert due(state, START) == [KEY]
+
+    def test_s11_an_order_counts_from_when_it_was_given(self, harness: Harness, state: State) -> None:
+        """A pass that plans with an earlier time leaves what was ordered since to the next one."""
+        made(harness.backend)
+        state.schedule.trigger([KEY], at=START + DAY)
+        assert due(state, START) == []
+        assert due(state, START + DAY) == [KEY]
 
     def test_s11_deferring_ends_the_wait(self, harness: Harness, state: State) -> None:
         """A key that was looked at again, and waits no more, is not woken."""

@@ -59,7 +59,7 @@ class MemorySchedule:
             for key in keys:
                 entry = self._store.entries.get(key)
                 if entry and which(entry):
-                    sooner = min(at, entry.next_due_at or at)
+                    sooner = at if triggered else min(at, entry.next_due_at or at)
                     self._store.entries[key] = evolve(
                         entry, next_due_at=sooner, triggered=entry.triggered or triggered, version=entry.version + 1
                     )

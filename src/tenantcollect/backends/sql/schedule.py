@@ -99,7 +99,9 @@ class SqlSchedule:
         lease = self._database.tables.lease
         with self._database.hinting() as connection:
             asked = key_rows(connection, keys)
-            self._make_due(connection, _keys(lease).join(asked, same_key(lease, asked)), at, triggered=True)
+            self._make_due(
+                connection, _keys(lease).join(asked, same_key(lease, asked)), at, next_due_at=at, triggered=True
+            )
 
     def unpark(self, at: datetime) -> None:
         lease = self._database.tables.lease
@@ -107,7 +109,7 @@ class SqlSchedule:
             sleeping = _keys(lease).where(or_(lease.c.waiting, lease.c.next_due_at.is_(None)))
             self._make_due(connection, sleeping, at)
 
-    def _make_due(self, connection: Connection, which: Select[Any], at: datetime, **also: bool) -> None:
+    def _make_due(self, connection: Connection, which: Select[Any], at: datetime, **also: Any) -> None:
         lease = self._database.tables.lease
         locked = which.order_by(*(lease.c[part] for part in KEY)).with_for_update(of=lease)
         found = self._database.dialect.materialized(connection, locked, "sleeping")
