@@ -110,11 +110,10 @@ def connect(
 ) -> Orchestrator:
     """An orchestrator on a PostgreSQL engine or URL, or on a SQLite URL.
 
-    A host's engine is used and never disposed or configured; from a URL we make an engine of our own, which
-    ``close()`` disposes. ``schema`` is the PostgreSQL schema of our tables (default: the connection's own).
-    ``collector_role`` is the PostgreSQL role that collectors' transactions are run as (``SET LOCAL ROLE``).
-    ``create`` False refuses a SQLite file that is not there. ``cipher``, or a function that makes one, encrypts the
-    secrets that ``configure`` stores. All other parts are objects that replace a default.
+    A host's engine is used, never disposed or configured; an engine made from a URL is disposed by ``close()``.
+    ``schema`` is the PostgreSQL schema of our tables (default: the connection's own), ``collector_role`` the role
+    that collectors' transactions run as (``SET LOCAL ROLE``). ``create`` False refuses a SQLite file that is not
+    there. ``cipher``, or a function that makes one, encrypts stored secrets. The other parts replace a default.
 
     With an ``executor`` of other processes, ``app`` (``module:attribute``) is this orchestrator, or what returns it,
     for the children; a URL, and a function for the cipher, need none. Nothing connects before the first call.
@@ -122,15 +121,11 @@ def connect(
     """
     from tenantcollect.backends.sql import SqlBackend
 
-    if catalog is not None and cipher is not None:
-        raise ConfigurationError("a cipher encrypts our own tables; with a catalog of your own, encrypt there")
-    make, given = (cipher, None) if callable(cipher) else (None, cipher)
-    objects = (app, collectors, tuple(extensions) or None, clock, resolve_env, catalog, locks, state, given)
+    make, given = _cipher(cipher, catalog)
+    extensions, encrypts = tuple(extensions), make() if make else given
+    objects = (app, collectors, extensions or None, clock, resolve_env, catalog, locks, state, given)
     url = engine_or_url if isinstance(engine_or_url, str) and objects.count(None) == len(objects) else None
-    elsewhere = executor is not None and (app is not None or _elsewhere(executor))
     recipe = partial(Recipe, schema=schema, collector_role=collector_role, retry_delay=retry_delay, cipher=make)
-    perform = recipe(app=app, url=url) if elsewhere else None
-    encrypts = make() if make else given
     backend = SqlBackend(engine_or_url, schema=schema, collector_role=collector_role, create=create, cipher=encrypts)
     return Orchestrator(
         state=state or backend.state,
@@ -141,7 +136,7 @@ def connect(
         clock=clock,
         resolve_env=resolve_env,
         executor=executor,
-        perform=perform,
+        perform=recipe(app=app, url=url) if _elsewhere(executor, app) else None,
         concurrency=concurrency,
         lease_ttl=lease_ttl,
         retry_delay=retry_delay,
@@ -153,6 +148,14 @@ def connect(
     )
 
 
-def _elsewhere(executor: Executor) -> bool:
-    """Whether objects of this process reach the calls of ``executor``."""
-    return isinstance(executor, ProcessPoolExecutor) or getattr(executor, "elsewhere", False)
+def _cipher(cipher: Cipher | MakeCipher | None, catalog: Catalog | None) -> tuple[MakeCipher | None, Cipher | None]:
+    """Either a function that makes the cipher, and may travel, or the cipher itself, which may not."""
+    if catalog is not None and cipher is not None:
+        raise ConfigurationError("a cipher encrypts our own tables; with a catalog of your own, encrypt there")
+    return (cipher, None) if callable(cipher) else (None, cipher)
+
+
+def _elsewhere(executor: Executor | None, app: str | None) -> bool:
+    """Whether ``executor`` runs its calls where the objects of this process do not reach."""
+    told = app is not None or isinstance(executor, ProcessPoolExecutor)
+    return executor is not None and (told or getattr(executor, "elsewhere", False))
