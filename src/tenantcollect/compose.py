@@ -44,7 +44,7 @@ class Recipe:
     schema: str | None = None
     collector_role: str | None = None
     retry_delay: timedelta = FIRST_DELAY
-    cipher: MakeCipher | None = None
+    cipher: MakeCipher | None = field(default=None, eq=False)
 
     def __attrs_post_init__(self) -> None:
         if self.app is None and self.url is None:

@@ -90,10 +90,10 @@ class Doctor:
         if plain:
             action = "give connect a cipher and run: tenantcollect config rotate-keys; or keep them in a vault"
             yield _finding("secrets", Severity.WARNING, f"{plain} secret values are stored as plaintext", action)
-        elif older:
+        if older:
             action = "run: tenantcollect config rotate-keys"
             yield _finding("secrets", Severity.WARNING, f"{older} secret values have an older key", action)
-        else:
+        if not plain and not older:
             yield _finding("secrets", Severity.OK, "no secret value is stored as plaintext")
 
     def _clock(self) -> Iterator[FindingRow]:

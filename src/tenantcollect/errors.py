@@ -143,7 +143,7 @@ class WindowTimedOut(WindowCancelled):
 
 
 class ChildDied(TenantcollectError):
-    """The process that ran this window ended before the window did; nothing of it was kept."""
+    """The process that ran this window ended before the window did; what was not durable yet is collected again."""
 
 
 class TransactionBroken(TenantcollectError):

@@ -15,9 +15,9 @@ EXECUTORS = pytest.mark.parametrize("executor", ["threads", "processes"])
 def begun(bench: Bench, executor: str, *words: str, pause: str) -> tuple[psutil.Popen, list[psutil.Process]]:
     """A run in the middle of a window, and the children it has by then."""
     bench.call("config", "set", "acme", "acme", "TOKEN=good", "--secret", "TOKEN")
-    process = bench.start("run", "--executor", executor, "--lease-ttl", "2", *words, ACME_PAUSE=pause, ACME_DAYS="8")
-    bench.await_open_windows()
-    until(lambda: executor == "threads" or bool(psutil.Process(process.pid).children(recursive=True)))
+    environ = {"ACME_PAUSE": pause, "ACME_DAYS": "8", "ACME_BEGUN": str(bench.folder / "begun")}
+    process = bench.start("run", "--executor", executor, "--lease-ttl", "2", *words, **environ)
+    until((bench.folder / "begun").exists)
     return process, psutil.Process(process.pid).children(recursive=True)
 
 

@@ -19,6 +19,10 @@ ENDINGS = [
     "CREATE TABLE t (id int); END",
 ]
 LEAVINGS = [
+    "UPDATE pg_settings SET setting = '1ms' WHERE name = 'statement_timeout'",
+    'update only pg_catalog . "pg_settings" set setting = 1',
+    "ALTER ROLE CURRENT_USER SET search_path = other",
+    "SELECT U&\"set\\005fconfig\"('role', 'app', false)",
     "SET ROLE postgres",
     "set role none",
     "SET LOCAL ROLE NONE",

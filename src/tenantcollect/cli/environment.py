@@ -34,6 +34,10 @@ def environment_cipher() -> "Cipher | None":
         return None
     from importlib.metadata import entry_points
 
-    [entry] = entry_points(group=CIPHERS, name="fernet")
+    from tenantcollect.errors import ConfigurationError
+
+    entry = next(iter(entry_points(group=CIPHERS, name="fernet")), None)
+    if entry is None:
+        raise ConfigurationError('no cipher is installed; run: pip install --force-reinstall "tenantcollect[crypto]"')
     cipher: Cipher = entry.load()(text)
     return cipher

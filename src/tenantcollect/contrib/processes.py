@@ -14,14 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tenantcollect.errors import ChildDied, ConfigurationError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Processes"]
 
@@ -59,37 +57,87 @@ class Processes(Executor):
             ) from None
         self._memory_limit, self._max_windows = memory_limit, max_windows
         self._idle: list[_Child] = []
-        self._busy: set[Future[Any]] = set()
+        self._busy: dict[Future[Any], _Child] = {}
         self._closed = False
-        self._lock = threading.Condition()
+        self._lock = threading.Condition(threading.RLock())
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Run ``fn`` in a child; the future's ``cancel`` kills it also while it runs. It fails with ChildDied."""
+        future: _Killable[T] = _Killable(self)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
-            child = self._idle.pop() if self._idle else _Child(self._memory_limit)
-            future: _Killable[T] = _Killable(child)
-            self._busy.add(future)
-        child.begun(fn).add_done_callback(lambda _: future.set_running_or_notify_cancel())
-        child.run(fn, args, kwargs).add_done_callback(lambda done: self._done(child, future, done))
+            self._busy[future] = self._living() or _Child(self._memory_limit)
+        self._begin(future, fn, args, kwargs)
         return future
 
-    def _done(self, child: "_Child", future: "Future[Any]", done: "Future[Any]") -> None:
-        result, error, used_up = None, None, True
-        try:
-            result, spoiled = done.result()
-            used_up = spoiled or child.windows >= self._max_windows
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, the child is not used again
-            error = _died(raised)
+    def _living(self) -> "_Child | None":
+        """An idle child; the kernel prefers those when memory is short, so some may be gone."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.lives():
+                return child
+            child.discard()
+        return None
+
+    def _begin(self, future: "_Killable[Any]", fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Hand the call to the child of ``future``; one that died while it was idle is replaced by a new one."""
         with self._lock:
-            self._busy.discard(future)
-            if not (used_up or self._closed):
+            child = self._busy[future]
+        fresh = not child.windows
+        try:
+            begun, running = child.begun(fn), child.run(fn, args, kwargs)
+        except RuntimeError:
+            if fresh:
+                self._ended(future, error=ChildDied(f"{ChildDied()} (it could not be started)"))
+            else:
+                self._anew(future, fn, args, kwargs)
+            return
+        begun.add_done_callback(lambda _: future.has_begun())
+
+        def done(running: "Future[Any]") -> None:
+            error = running.exception()
+            if isinstance(error, BrokenProcessPool) and not fresh:
+                self._anew(future, fn, args, kwargs)  # it never got the call
+            elif error is not None:
+                self._ended(future, error=_died(error))
+            else:
+                result, spoiled = running.result()
+                self._ended(future, result, keep=not spoiled and child.windows < self._max_windows)
+
+        running.add_done_callback(done)
+
+    def _anew(self, future: "_Killable[Any]", fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        with self._lock:
+            if future not in self._busy:
+                return
+            self._busy[future].discard()
+            self._busy[future] = _Child(self._memory_limit)
+        self._begin(future, fn, args, kwargs)
+
+    def _ended(
+        self, future: "Future[Any]", result: Any = None, *, error: ChildDied | None = None, keep: bool = False
+    ) -> None:
+        """Tell the outcome, once; the child waits for the next window, or is ended."""
+        with self._lock:
+            child = self._busy.pop(future, None)
+            if child is None:
+                return
+            if keep and not self._closed:
                 self._idle.append(child)
             else:
                 child.discard()
             self._lock.notify_all()
         future.set_exception(error) if error else future.set_result(result)
+
+    def _kill(self, future: "Future[Any]") -> bool:
+        """End the child that runs ``future`` now, if one does."""
+        with self._lock:
+            child = self._busy.get(future)
+            killed = child is not None and child.kill()
+        if child is not None and not killed:
+            self._ended(future, error=ChildDied(f"{ChildDied()} (it was told to end)"))
+        return child is not None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the children: the idle ones now, the others after their window, or now with ``cancel_futures``."""
@@ -111,13 +159,18 @@ class Processes(Executor):
 class _Killable(Future[T]):
     """A future whose ``cancel`` kills what runs."""
 
-    def __init__(self, child: "_Child") -> None:
+    def __init__(self, executor: Processes) -> None:
         super().__init__()
-        self._child = child
+        self._executor = executor
+
+    def has_begun(self) -> None:
+        """From now on it is running."""
+        with suppress(Exception):  # it may have ended meanwhile
+            self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
-        """Kill the child, and all that it started; the future then fails."""
-        return not self.done() and self._child.kill()
+        """Kill the child, and all that it started; the future then fails. False if it has ended already."""
+        return self._executor._kill(self)
 
 
 class _Child:
@@ -148,12 +201,23 @@ class _Child:
         return running
 
     def kill(self) -> bool:
-        """End it and its descendants; False if it has not even begun, which is a matter of its start."""
+        """End it and its descendants; False if it has not begun, or is gone."""
         if self._pid is None or not self._pid.done() or self._pid.exception() is not None:
             return False
-        with suppress(ProcessLookupError, PermissionError):
+        try:
             os.killpg(self._pid.result(), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return False
         return True
+
+    def lives(self) -> bool:
+        """Whether its process is still there, as far as the system can say without taking its end from the pool."""
+        if self._pid is None or not hasattr(os, "waitid"):
+            return True
+        try:
+            return os.waitid(os.P_PID, self._pid.result(), os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
 
     def discard(self) -> None:
         """End it for good, without keeping anybody waiting: the pool takes a moment to notice."""
@@ -201,7 +265,7 @@ def _prepare(parent: int, memory_limit: int | None) -> None:
 def _outlive_nobody(parent: int) -> None:
     """An orphan ends at once, with its descendants: nobody renews the lease of its window any more."""
     while os.getppid() == parent:
-        faulthandler.dump_traceback_later(STANDSTILL_SECONDS, exit=True)
+        faulthandler.dump_traceback_later(STANDSTILL_SECONDS, exit=True, file=2)  # sys.stderr may be anything
         time.sleep(LOOK_EVERY_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
@@ -216,12 +280,24 @@ def _begin(function: Callable[..., Any]) -> int:
 def _spoiling(function: Callable[..., Any], arguments: Any, named: Any) -> tuple[Any, bool]:
     """What ``function`` returns, and whether it left something behind that the next tenant must not meet."""
     before = _surroundings()
-    result = function(*arguments, **named)
+    try:
+        result = function(*arguments, **named)
+    finally:
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
     return result, _surroundings() != before or _has_children()
 
 
 def _surroundings() -> tuple[object, ...]:
-    return threading.active_count(), str(Path.cwd()), dict(os.environ)
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    return threading.active_count(), _folder(), dict(os.environ), handlers
+
+
+def _folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
 
 
 def _has_children() -> bool:

@@ -58,7 +58,7 @@ class Minder:
         """Tell a window whose time is up to end."""
         if not self.may_wait():
             turn.cancel(WindowCancelled("The pass was told to stop."))
-        elif turn.overdue and not self.place.moved_on(turn, self.flying.get(turn)):
+        elif self.place.overdue(turn, self.flying.get(turn)):
             turn.cancel(WindowTimedOut())
 
     def _give_up(self, turn: Turn) -> None:

@@ -249,6 +249,8 @@ class Pass:
         turns = [self._turn(leases[key], claim, plans[key][0]) for key, claim in claims.items()]
         self._flying |= dict.fromkeys(turns)
         for turn in turns:
+            if turn.ended:
+                continue
             self.heartbeat.watch(turn)
             self._minder.begin()
             try:

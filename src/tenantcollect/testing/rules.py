@@ -157,7 +157,7 @@ class CollectorSuite(CollectorTests):
             case.fresh()
             caplog.clear()
             capsys.readouterr()
-            with caplog.at_level(logging.INFO):
+            with caplog.at_level(logging.DEBUG):
                 collected = case.run(env=env)
             printed = "".join(capsys.readouterr())
             secrets = {key: env[key] for key in secrets_of(case)}

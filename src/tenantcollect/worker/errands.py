@@ -61,7 +61,7 @@ class Errand:
 
 @frozen(kw_only=True)
 class Line:
-    """A log line of a child, masked."""
+    """A log line of a child. What ``context.logger`` says is masked before it is logged."""
 
     logger: str
     level: int
@@ -72,7 +72,7 @@ class Line:
 class Report:
     """What a child sends back: how the turn ended, and what is to be told of it here.
 
-    ``outcome`` None = it could not begin, or lost its database, and ``error`` says why.
+    ``outcome`` None = it could not begin, and ``error`` says why.
     """
 
     outcome: Outcome | None
@@ -91,19 +91,17 @@ class Children:
 
     def start(self, turn: Turn) -> Future[Any]:
         """See :meth:`~tenantcollect.worker.places.Place.start`. One window per errand: the pass plans the next."""
-        timeout = self.worker.parts.window_timeout or turn.collector.options.window_timeout
         errand = Errand(
             lease=turn.lease,
             claim=turn.claim,
             seen=turn.seen,
             revision=turn.revision,
             planned_at=turn.planned_at,
-            timeout=timeout,
+            timeout=self._timeout(turn),
             dependents=tuple(turn.dependents),
             descendants=tuple(turn.descendants),
             log_level=logging.getLogger("tenantcollect").getEffectiveLevel(),
         )
-        turn.begin_window(turn.claim, timeout + LATE)
         return self.executor.submit(self.perform, errand)
 
     def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
@@ -113,30 +111,43 @@ class Children:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the death of one child
             died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({type(error).__name__})")
             return self.worker.bury(turn, turn.cancelled or died)
-        if report.outcome is None:
-            return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {report.error}"))
+        wrong = report.error if report.outcome is None else report.outcome.down
+        if report.outcome is None or wrong:
+            return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {wrong}"))
         turn.end()
+        if report.outcome.lost:
+            self.worker.give_back(turn, report.outcome)
         for line in report.lines:
             logging.getLogger(line.logger).log(line.level, "%s", line.text)
         for event in report.events:
             self.worker.parts.emit(event)
         return report.outcome
 
-    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:
-        """See :meth:`~tenantcollect.worker.places.Place.moved_on`; the database knows of a child's checkpoints."""
-        if (future is None or not future.running()) and turn.age < BEGIN_WITHIN:
-            turn.extend()
-            return True
+    def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:
+        """See :meth:`~tenantcollect.worker.places.Place.overdue`; the time of a window counts from its beginning."""
+        if turn.deadline is None:
+            if (future is not None and future.running()) or turn.age > BEGIN_WITHIN:
+                turn.begin_window(turn.claim, self._timeout(turn) + LATE)
+            return False
+        return turn.overdue and not self._moved_on(turn)
+
+    def _moved_on(self, turn: Turn) -> bool:
+        """Whether a part of the window became durable meanwhile: the database knows of a child's checkpoints."""
         try:
-            state = next(iter(self.worker.parts.state.load([turn.lease.key])), turn.state)
+            state = next(iter(self.worker.parts.state.load([turn.lease.key])), None)
         except StorageError:
             return False
-        moved = (state.fence, state.open_window is None) == (turn.claim.fence, False)
-        if not moved or state.window_seq == turn.state.window_seq:
+        claim = turn.claim
+        if state is None or state.open_window is None or state.fence != claim.fence:
             return False
-        turn.state = evolve(turn.state, window_seq=state.window_seq)
-        turn.extend()
-        return True
+        if state.window_seq == claim.window_seq:
+            return False
+        turn.claim = evolve(claim, window_seq=state.window_seq, window=state.open_window)
+        (turn.restart if state.open_window.start > claim.window.start else turn.extend)()
+        return not turn.overdue
+
+    def _timeout(self, turn: Turn) -> timedelta:
+        return self.worker.parts.window_timeout or turn.collector.options.window_timeout
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
         """See :meth:`~tenantcollect.worker.places.Place.give_up`: the child is killed, where the executor can."""
@@ -144,8 +155,8 @@ class Children:
             dying = future.cancel() and turn.unheard_for() < KILLED_BY_NOW_SECONDS
             if dying or future.done():
                 return None
-        turn.given_up = turn.end()
-        return self.worker.bury(turn, turn.cancelled or WindowTimedOut()) if turn.given_up else None
+        first = turn.end(given_up=True)
+        return self.worker.bury(turn, turn.cancelled or WindowTimedOut()) if first else None
 
 
 def place_of(worker: Worker, executor: Executor | None, perform: Callable[[Errand], Report] | None) -> Place:
@@ -163,18 +174,15 @@ def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
         turn = _turn(errand, parts.state, collector)
         if turn is None:
             return Report(outcome=Outcome(key=errand.claim.key, lost=True))
-        try:
-            with _watched(turn, parts.state):
-                outcome = evolve(worker, parts=parts).walk(turn, in_child=True)
-        except StorageError as error:
-            return Report(outcome=None, error=f"its database: {error}")
+        with _watched(turn, parts.state):
+            outcome = evolve(worker, parts=parts).walk(turn, in_child=True)
     return Report(outcome=outcome, events=tuple(events), lines=tuple(lines))
 
 
 def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
-    """The turn as a child walks it: one window, and no heartbeat; None if somebody has taken the key over."""
+    """The turn as a child walks it: one window, and no heartbeat; None if nobody may run it any more."""
     found = next(iter(state.load([errand.claim.key])), None)
-    if found is None or found.fence != errand.claim.fence:
+    if found is None or found.fence != errand.claim.fence or found.open_window is None:
         return None
     return Turn(
         lease=errand.lease,
@@ -230,7 +238,7 @@ class _Lines(logging.Handler):
         self.kept: list[Line] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line, masked; beyond a thousand they are dropped."""
+        """Keep a line; beyond a thousand they are dropped."""
         if len(self.kept) < MOST_LINES:
             text = Masker().storable(self.format(record))
             self.kept.append(Line(logger=record.name, level=record.levelno, text=text))

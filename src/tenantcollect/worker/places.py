@@ -1,10 +1,11 @@
 """Where windows run: in threads of this process, with objects (floor: engine). Other places: ``errands``."""
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from typing import Any, Protocol
 
 from attrs import frozen
 
+from tenantcollect.errors import WindowCancelled
 from tenantcollect.worker.turn import Turn
 from tenantcollect.worker.worker import Outcome, Worker
 
@@ -22,8 +23,8 @@ class Place(Protocol):
         """How the walk ended whose ``future`` is done. Raises nothing."""
         ...
 
-    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:
-        """Whether an overdue turn has more time after all: it has just begun, or something of it became durable."""
+    def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:
+        """Whether the window has used up its time; asked again and again while it runs."""
         ...
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
@@ -42,14 +43,17 @@ class Threads:
         """See :meth:`Place.start`."""
         return self.executor.submit(self.worker.walk, turn)
 
-    def ended(self, turn: Turn, future: Future[Any]) -> Outcome:  # noqa: ARG002 - the walk has ended its turn
-        """See :meth:`Place.ended`."""
-        outcome: Outcome = future.result()
+    def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
+        """See :meth:`Place.ended`; an executor that was shut down has cancelled what it had not begun."""
+        try:
+            outcome: Outcome = future.result()
+        except CancelledError:
+            return self.worker.bury(turn, turn.cancelled or WindowCancelled("The executor was shut down."))
         return outcome
 
-    def moved_on(self, turn: Turn, future: Future[Any] | None) -> bool:  # noqa: ARG002 - it extends its own turn
-        """See :meth:`Place.moved_on`."""
-        return False
+    def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:  # noqa: ARG002 - the thread times itself
+        """See :meth:`Place.overdue`."""
+        return turn.overdue
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
         """See :meth:`Place.give_up`."""

@@ -114,10 +114,11 @@ class Turn:
         """For how many seconds the window was told to end without doing so."""
         return time.monotonic() - self._cancelled_at if self._cancelled else 0.0
 
-    def end(self) -> bool:
-        """True for the one caller who may end this turn: its own thread, or the pass that gives it up."""
+    def end(self, *, given_up: bool = False) -> bool:
+        """True for the one caller who may end this turn: its own thread, or who gives it up from outside."""
         with self._lock:
             first, self._ended = not self._ended, True
+            self.given_up = self.given_up or (first and given_up)
             return first
 
     @property

@@ -19,13 +19,13 @@ from tenantcollect.errors import (
     WindowCancelled,
     WindowTimedOut,
 )
-from tenantcollect.events import WindowFailed
+from tenantcollect.events import WindowCommitted, WindowFailed
 from tenantcollect.holding import placed
-from tenantcollect.keys import Key
+from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
-from tenantcollect.state import Claim, Failure
+from tenantcollect.state import Claim, Failure, Status
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.missing import missing_table
 from tenantcollect.worker.patience import patiently
@@ -67,19 +67,22 @@ class Worker:
     parts: Parts
 
     def walk(self, turn: Turn, *, in_child: bool = False) -> Outcome:
-        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing, but in a
-        child what is wrong with its database: whether that is the child's or everybody's, its parent finds out.
+        """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing.
+
+        In a child a fault of the database is only told: whether it is the child's or everybody's, its parent finds
+        out, who also ends the turn.
         """
         turn.thread, walk = threading.current_thread(), Walk(self.parts, turn)
         error = _raised(walk.go)
         if in_child and error is not None and _storage_fault(error):
-            raise error
+            if turn.transaction is not None:
+                turn.transaction.abandon()
+            return Outcome(key=turn.lease.key, down=walk.masker.storable(error_text(error)))
         return self._end(turn, walk.masker, error)
 
     def give_up(self, turn: Turn) -> Outcome | None:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
-        turn.given_up = turn.end()
-        if not turn.given_up:
+        if not turn.end(given_up=True):
             return None
         logger.error("[%s] the window did not end when it was told to; its thread is left behind", turn.lease.key)
         return self._concluded(turn, Masker(), turn.cancelled or WindowTimedOut())
@@ -89,16 +92,38 @@ class Worker:
         key = turn.lease.key
         turn.end()
         try:
-            turn.completed = int(self.parts.state.outcome(turn.claim))
             standing = self.parts.state.standing(turn.claim)
+            left = self._left(turn)
+        except OutcomeUnknown:
+            left, standing = Outcome(key=key, lost=True), None
         except StorageError as storage_error:
             return Outcome(key=key, down=str(storage_error), error=str(storage_error))
+        turn.completed = left.completed
         if standing is not None:
             turn.claim = standing
             return self._concluded(turn, Masker(), error)
-        outcome = Outcome(key=key, completed=turn.completed, lost=not turn.completed)
-        self._release(turn, outcome)
-        return outcome
+        self.give_back(turn, left)
+        return left
+
+    def _left(self, turn: Turn) -> Outcome:
+        """What a process that is gone had stored of its turn, told in its place: nobody else has."""
+        key, fence, limit = turn.lease.key, turn.claim.fence, 100
+        selection = Selection(key.tenant_id, key.data_source, key.script)
+        mine = [row for row in self.parts.state.history(selection, limit=limit) if row.fence == fence]
+        sealed = [row for row in mine if row.status is Status.COMPLETED]
+        for row in reversed(sealed):
+            lasted = (row.completed_at - row.started_at).total_seconds()
+            self.parts.emit(
+                WindowCommitted(key=key, window=row.window, records=row.records, attempt=row.attempt, seconds=lasted)
+            )
+        failed = next((row for row in mine if row.status is Status.FAILED), None)
+        if failed is None:
+            return Outcome(key=key, completed=len(sealed), lost=not sealed)
+        reason, error = Reason(failed.reason or Reason.BACKOFF), failed.error or ""
+        self.parts.emit(WindowFailed(key=key, window=failed.window, reason=reason, error=error, attempt=failed.attempt))
+        now = next(iter(self.parts.state.load([key])), turn.state)
+        counted = now.failures > turn.state.failures
+        return Outcome(key=key, completed=len(sealed), reason=reason, failed=counted, error=error)
 
     def _end(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         """End a turn from inside, unless somebody has given it up."""
@@ -197,7 +222,7 @@ class Worker:
             self.parts.emit(placed(hold))
 
     def _release(self, turn: Turn, outcome: Outcome) -> None:
-        """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
+        """When to look at the key again, and the lease."""
         key = turn.lease.key
         try:
             if not outcome.lost and (outcome.down is None or outcome.retry_at):
@@ -205,6 +230,14 @@ class Worker:
                 due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
                 schedule, fence = self.parts.state.schedule, turn.claim.fence
                 patiently(lambda: schedule.defer(turn.seen, due_at, waiting=parked, fence=fence))
+        except StorageError as error:
+            logger.warning("[%s] could not be put off, it is looked at once more: %s", key, error)
+        self.give_back(turn, outcome)
+
+    def give_back(self, turn: Turn, outcome: Outcome) -> None:
+        """Hints only: whatever fails here costs a poll or the rest of a lease, never a window."""
+        key = turn.lease.key
+        try:
             patiently(lambda: self.parts.locks.release([turn.lease]))
             wake_dependents(self.parts.state, turn, all_below=bool(outcome.reason))
         except StorageError as error:

@@ -78,6 +78,13 @@ def forget_the_upstreams() -> None:
     Facts.upstreams = lambda self, key: []  # type: ignore[method-assign]
 
 
+def refuse_nothing() -> None:
+    """Whatever a collector sends reaches the server."""
+    from tenantcollect.backends.sql import watching
+
+    watching._refuse = lambda window, statement: None
+
+
 def bind_to_another_tenant() -> None:
     """Every transaction is told the same tenant."""
     from tenantcollect.backends.sql import postgresql
@@ -102,7 +109,8 @@ MUTANTS: Mapping[str, Mutant] = {
         sql=(SEALED_ONCE, f"ALTER TABLE {HISTORY} DROP CONSTRAINT {HISTORY}_pkey"),
     ),
     "guard": Mutant(
-        says="the server lets a collector's own COMMIT pass",
+        says="no COMMIT of a collector's own is refused before the server sees it, and the server lets it pass",
+        apply=refuse_nothing,
         sql=(f"ALTER TABLE {GUARD} DROP CONSTRAINT {GUARD}_must_be_sealed",),
     ),
     "heartbeat": Mutant(says="beats go on for windows and passes that have ended", apply=leak_the_heartbeat),

@@ -37,6 +37,13 @@ LASTING = re.compile(
     r"(?: [\w.]+){0,2}",
     re.IGNORECASE,
 )
+# What sets without SET: a function, a view that can be updated, a name in escapes, a role's own default.
+SETTING = re.compile(r"set_config|pg_settings|\bU&", re.IGNORECASE)
+SETS = re.compile(
+    r"\bUPDATE (?:ONLY )?(?:(?:U&)?pg_catalog\.)?(?:U&)?pg_settings\b"
+    r"|\bALTER (?:ROLE|USER|DATABASE|SYSTEM)\b|\bU&\? ?\(",
+    re.IGNORECASE,
+)
 SET_CONFIG = re.compile(r"\bset_config\b", re.IGNORECASE)
 LOCAL_CONFIG = re.compile(
     rf"set_config ?\( ?'(?!{PROTECTED})[\w.]+' ?, ?(?:'[^']*'|[\w.%$:()]+?) ?, ?'?true'? ?\)", re.IGNORECASE
@@ -53,7 +60,7 @@ class Refusal:
 
 def refusal(statement: str) -> Refusal | None:
     """Why ``statement``, which may be several, must not be sent; None = it may."""
-    if HARMLESS.match(statement) and ";" not in statement and "set_config" not in statement.lower():
+    if HARMLESS.match(statement) and ";" not in statement and not SETTING.search(statement):
         return None
     has_body = WITH_BODY.match(statement) is not None
     refusals = (_of_one(part) for part in _statements(statement) if not (has_body and part.upper() == "END"))
@@ -64,6 +71,8 @@ def _of_one(statement: str) -> Refusal | None:
     if found := ENDING.match(statement):
         return Refusal(found.group().upper(), TransactionBroken)
     if found := LASTING.match(statement):
+        return Refusal(found.group().upper(), IsolationRefused)
+    if found := SETS.search(statement):
         return Refusal(found.group().upper(), IsolationRefused)
     calls = SET_CONFIG.finditer(statement)
     if any(not LOCAL_CONFIG.match(statement, call.start()) for call in calls):
