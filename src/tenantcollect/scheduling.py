@@ -6,6 +6,7 @@ on it, ``explain`` prints it, so what an operator reads is what the engine did.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 
 from attrs import define, evolve, field, frozen
 
@@ -107,7 +108,7 @@ class Decision:
         text = self.cure or ACTIONS.get(self.reason)
         if text is None:
             return self.root_action
-        return text.format(t=self.key.tenant_id, s=self.key.data_source, c=self.key.script)
+        return text.format(t=quote(self.key.tenant_id), s=self.key.data_source, c=self.key.script)
 
 
 @define(kw_only=True)

@@ -71,6 +71,9 @@ def test_no_reading_command_makes_a_database(tenantcollect: Command, folder: Pat
         ["config", "set", "acme", "git", "A=1", "--secret", "B"],
         ["config", "import", "missing.toml"],
         ["--database-url", "nonsense", "status"],
+        ["--database-url", "postgresql://host:port/db", "status"],
+        ["--database-url", "sqlite:///new.db?timeout=soon", "db", "upgrade"],
+        ["history", "--limit", "9" * 30],
     ],
 )
 def test_a_wrong_command_line_gives_2_without_a_traceback(tenantcollect: Command, words: list[str]) -> None:

@@ -63,6 +63,8 @@ def test_no_repr_of_a_parsed_file_shows_a_value() -> None:
         ('[tenant.a.git]\nA = "x\\u0000"', 2, "NUL"),
         ('[tenant.a.git]\nA = "x', 2, "not valid TOML"),
         ("[[tenant]]\na = 1", 1, "must be a table"),
+        pytest.param(f"[tenant.a.git]\nA = {'1' * 5000}", 2, "number is too long", id="long number"),
+        pytest.param(f"[tenant.a.git]\n{'a.' * 3000}b = 1", 1, "nested too deeply", id="deep key"),
     ],
 )
 def test_each_kind_of_mistake_is_named_with_its_line(text: str, line: int, part: str) -> None:

@@ -78,10 +78,10 @@ def read(file: Path) -> str:
 def parse(text: str, environment: Mapping[str, str]) -> tuple[list[SourceTable], list[Problem]]:
     """The tables of the file, and all problems of those that are wrong."""
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document, lines = tomllib.loads(text), lines_of(text)
+    except (ValueError, RecursionError) as error:  # not all that it refuses it calls a TOMLDecodeError
         return [], [Problem(*error_line(error, text))]
-    reader = _Reader(lines_of(text), environment)
+    reader = _Reader(lines, environment)
     tables = list(reader.tables(document))
     return tables, sorted(reader.problems)
 

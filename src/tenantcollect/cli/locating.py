@@ -8,6 +8,7 @@ from typing import Any
 
 AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 AT_END = re.compile(r"\s*\(at end of document\)$")
+LONG_NUMBER = re.compile(r"[0-9_]{1000}")
 CLOSING = ('"""', "'''", "]", "}")
 Place = tuple[str, ...]
 
@@ -27,7 +28,13 @@ class Lines:
 
 def error_line(error: Exception, text: str) -> tuple[int, str]:
     """The line and the text of a syntax error; what a parser says of duplicates, in words."""
-    message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "is nested too deeply"
+    if isinstance(error, RecursionError):
+        return 1, "not valid TOML: is nested too deeply"
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        number = LONG_NUMBER.search(text)
+        line = text.count("\n", 0, number.start()) + 1 if number else 1
+        return line, "not valid TOML: a number is too long; write the value in quotes"
+    message = str(error)
     found = AT_LINE.search(message)
     line = int(found.group(1)) if found else text.count("\n") + 1 if AT_END.search(message) else 1
     message = AT_END.sub("", AT_LINE.sub("", message))

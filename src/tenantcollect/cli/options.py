@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 LONGEST_SECONDS = 366 * 86400
+LARGEST_NUMBER = 1_000_000_000
 
 
 def seconds(text: str) -> float:
@@ -48,7 +49,7 @@ def executor_name(text: str) -> str:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most N rows.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, max=LARGEST_NUMBER, metavar="N", help="At most N rows.")]
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant.", show_default=False)]
 DataSource = Annotated[str, typer.Argument(metavar="SOURCE", help="The data source.", show_default=False)]
@@ -63,7 +64,7 @@ OnlyScripts = Annotated[Many, typer.Option("--script", metavar="SCRIPT", help="O
 
 
 def _number(flag: str, help: str) -> Any:  # noqa: A002 - typer's own word
-    return typer.Option(flag, min=1, metavar="N", envvar=_variable(flag), help=help)
+    return typer.Option(flag, min=1, max=LARGEST_NUMBER, metavar="N", envvar=_variable(flag), help=help)
 
 
 def _seconds(flag: str, help: str) -> Any:  # noqa: A002 - typer's own word

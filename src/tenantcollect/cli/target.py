@@ -90,7 +90,7 @@ class Target:
 
         try:
             url = make_url(self.url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ConfigurationError(
                 f"the database URL cannot be read; write {DEFAULT_URL} or postgresql+psycopg://user@host/name"
             ) from None

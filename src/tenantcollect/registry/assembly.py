@@ -12,6 +12,7 @@ from tenantcollect.registry import results
 from tenantcollect.registry.discovery import Entry, Problem
 from tenantcollect.registry.loading import SHARED_HOOKS, Parts, guarded
 from tenantcollect.registry.plugins import Plugins
+from tenantcollect.registry.signatures import place
 
 __all__ = ["Loaded", "assembled"]
 
@@ -38,7 +39,7 @@ def assembled(parts: Parts, plugins: Plugins) -> Loaded:
     collectors = {}
     for name in parts.functions.keys() & set(parts.scripts):
         try:
-            collectors[name] = _collector(parts.entries[name], source, plugins)
+            collectors[name] = _collector(parts, parts.entries[name], source, plugins)
         except PluginError as error:
             problems[name] = _problem(parts, name, str(error))
     return Loaded(source=source, collectors=dict(sorted(collectors.items())), problems=problems)
@@ -62,7 +63,7 @@ def _source(parts: Parts, plugins: Plugins) -> DataSource:
     }
 
     def ask(hook: str, check: Callable[[object], T]) -> T | None:
-        return _answer(owners[hook], hook, check, plugins) if hook in owners else None
+        return _answer(parts, owners[hook], hook, check, plugins) if hook in owners else None
 
     def call(hook: str) -> Callable[..., object] | None:
         return partial(plugins.call, owners[hook].name, hook) if hook in owners else None
@@ -79,9 +80,9 @@ def _source(parts: Parts, plugins: Plugins) -> DataSource:
     )
 
 
-def _collector(entry: Entry, source: DataSource, plugins: Plugins) -> Collector:
+def _collector(parts: Parts, entry: Entry, source: DataSource, plugins: Plugins) -> Collector:
     def ask(hook: str, check: Callable[[object], T]) -> T:
-        return _answer(entry, hook, check, plugins)
+        return _answer(parts, entry, hook, check, plugins)
 
     return Collector(
         name=entry.name,
@@ -97,9 +98,16 @@ def _collector(entry: Entry, source: DataSource, plugins: Plugins) -> Collector:
     )
 
 
-def _answer(entry: Entry, hook: str, check: Callable[[object], T], plugins: Plugins) -> T:
-    """What ``hook`` returns, checked. Raises :class:`PluginError` that names the package."""
+def _answer(parts: Parts, entry: Entry, hook: str, check: Callable[[object], T], plugins: Plugins) -> T:
+    """What ``hook`` returns, checked. Raises :class:`PluginError` that names the package and the place."""
+    answer = _told(entry, lambda: guarded(f"{hook}() failed", lambda: plugins.call(entry.name, hook)))
+    function = parts.functions[entry.name].get(hook)
+    where = f"; it is at {place(function)}" if function is not None else ""
+    return _told(entry, lambda: check(answer), where)
+
+
+def _told(entry: Entry, call: Callable[[], T], where: str = "") -> T:
     try:
-        return check(guarded(f"{hook}() failed", lambda: plugins.call(entry.name, hook)))
+        return call()
     except PluginError as error:
-        raise PluginError(entry.problem(str(error)).reason) from error
+        raise PluginError(entry.problem(f"{error}{where}").reason) from error

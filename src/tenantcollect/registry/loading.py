@@ -123,7 +123,8 @@ def guarded(what: str, call: Callable[[], T]) -> T:
 def _described(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError):
-        return storable(one_line(text))
+        text = f"{type(error).__name__}: {error.msg}"
+        return storable(one_line(f"{text} at {error.filename}:{error.lineno}" if error.filename else text))
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _internal(f.filename)]
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return storable(one_line(f"{text}{where}"))

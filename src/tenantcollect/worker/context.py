@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime
@@ -21,6 +22,7 @@ __all__ = ["MaskingLogger", "WindowContext", "error_text"]
 MOST_WARNINGS = 20
 LONGEST_WARNING = 500
 LIBRARY = str(Path(__file__).parents[1])
+ASYNCIO = str(Path(os.__file__).with_name("asyncio"))
 MOST_FRAMES = 32
 MOST_CAUSES = 3
 ABOUT_VALUES = ("22", "23")
@@ -96,7 +98,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _inside(filename: str) -> bool:
     """Whether a frame is one of a library's between the collector and the error: nobody can mend it there."""
     ours = filename.startswith(LIBRARY) and not filename.startswith(str(Path(LIBRARY, "sources")))
-    return ours or any(part in filename for part in ("/pluggy/", "/sqlalchemy/", "/psycopg/"))
+    return ours or any(part in filename for part in ("/pluggy/", "/sqlalchemy/", "/psycopg/", ASYNCIO))
 
 
 def _headline(error: BaseException) -> str:

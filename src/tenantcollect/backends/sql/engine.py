@@ -215,7 +215,7 @@ def _checked_url(text: str | URL) -> URL:
     try:
         url = make_url(text)
         backend = url.get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number: what it repeats may be a password
         raise ConfigurationError(
             "The database URL cannot be read; use sqlite:///file.db or postgresql://user@host/name"
         ) from None

@@ -74,6 +74,7 @@ class PostgreSQL:
         if threshold is not None:
             url = url.difference_update_query(["prepare_threshold"])
             arguments["prepare_threshold"] = _threshold(str(threshold))
+        _check_options(url)
         return create_engine(
             url,
             # As many connections as there are windows and beats at once; no thread waits for another's.
@@ -187,3 +188,14 @@ def _threshold(text: str) -> int | None:
     if not text.isdecimal():
         raise ConfigurationError("prepare_threshold in the database URL must be a number or none")
     return int(text)
+
+
+def _check_options(url: URL) -> None:
+    """Raise :class:`ConfigurationError` for an option that libpq does not know, before anything connects."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo(**dict.fromkeys(url.query, ""))
+    except ProgrammingError as error:
+        raise ConfigurationError(f"The options of the database URL are not valid: {error}") from None
