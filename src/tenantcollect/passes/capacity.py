@@ -1,10 +1,12 @@
 """Who may have a slot, so that no tenant takes them all (G4)."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from attrs import define, field
 
 from tenantcollect.keys import Key
+from tenantcollect.schedule import Entry
 
 __all__ = ["Capacity"]
 
@@ -17,11 +19,18 @@ class Capacity:
 
     slots: int
     _running: set[Key] = field(factory=set)
+    _admitted: Counter[str] = field(factory=Counter)
 
     @property
     def free(self) -> int:
         """How many more keys may be started."""
         return max(0, self.slots - len(self._running))
+
+    def in_turn(self, entries: Iterable[Entry]) -> list[Entry]:
+        """``entries``, those first whose tenant had fewer slots so far: who has thousands of keys that are due for
+        longer does not keep another from its first (G4).
+        """
+        return sorted(entries, key=lambda entry: self._admitted[entry.key.tenant_id])
 
     def admit(self, key: Key, per_source: int) -> bool:
         """Take a slot for ``key`` if its tenant and data source have one left."""
@@ -30,6 +39,7 @@ class Capacity:
         if not self.free or len(mine) >= max(1, (self.slots + 1) // 2) or same_source >= per_source:
             return False
         self._running.add(key)
+        self._admitted[key.tenant_id] += 1
         return True
 
     def leave(self, keys: Iterable[Key]) -> None:

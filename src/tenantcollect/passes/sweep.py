@@ -173,7 +173,7 @@ class Pass:
         due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
         self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying}
         passed_over = self._settled | {turn.lease.key for turn in self._flying}
-        return [entry for entry in due if not entry.busy and entry.key not in passed_over]
+        return self._capacity.in_turn(entry for entry in due if not entry.busy and entry.key not in passed_over)
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
         """Those that may run and for which there is room."""
