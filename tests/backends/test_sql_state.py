@@ -61,6 +61,19 @@ def test_coverage_that_was_edited_by_hand_is_a_problem_of_its_key(harness: SqlHa
     assert read(harness.backend).coverage == NOTHING
 
 
+@pytest.mark.parametrize(
+    ("column", "spoiled"),
+    [("cursor", "["), ("cursor", "[" * 100_000), ("resume", "[" * 100_000)],
+)
+def test_what_else_was_edited_by_hand_spoils_no_other_key(harness: SqlHarness, column: str, spoiled: object) -> None:
+    """What cannot be read is as good as none; every other key is read all the same."""
+    statement = text(f"UPDATE {tables().run.name} SET {column} = :spoiled WHERE tenant_id = 'acme'")
+    harness.execute(statement.bindparams(spoiled=spoiled))
+    states = {state.key: state for state in harness.backend.state.load(EVERYTHING)}
+    assert getattr(states[KEY], column) is None
+    assert key("beta") in states
+
+
 def test_many_keys_are_made_read_and_told_page_by_page(harness: SqlHarness) -> None:
     """More keys than fit a page come in the order of keys, whole, and once."""
     many = [Key(f"tenant-{number:05}", "git", script) for number in range(900) for script in ("branch", "commit")]

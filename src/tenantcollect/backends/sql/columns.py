@@ -91,7 +91,7 @@ class _Big(TypeDecorator[int]):
 
 
 class Duration(TypeDecorator[timedelta]):
-    """A length of time, stored in microseconds."""
+    """A length of time, stored in microseconds. What is none reads as None."""
 
     impl = _Big
     cache_ok = True
@@ -100,7 +100,10 @@ class Duration(TypeDecorator[timedelta]):
         return None if value is None else value // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
-        return None if value is None else timedelta(microseconds=value)
+        try:
+            return None if value is None else timedelta(microseconds=value)
+        except TypeError:  # a text, which SQLite takes for a number, too
+            return None
 
 
 class Json(TypeDecorator[Any]):
@@ -115,7 +118,7 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
         try:
             return None if value is None else json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
