@@ -101,7 +101,7 @@ def test_tenant_that_is_none(app: Command, tenant: str) -> None:
         app(words, tenant).refused(2, "tenant_id")
     app("replay", tenant, "hub").refused(2, "tenant_id")
     app("run", "--json", "--tenant", tenant).refused(2, "tenant_id")
-    app("backfill", tenant, "--since", "2026-01-01T00:00:00Z").refused(2, "tenant_id")
+    app("backfill", tenant, "hub", "--since", "2026-01-01T00:00:00Z").refused(2, "tenant_id")
 
 
 @pytest.mark.parametrize("name", ["", "Hub", "a.b", "1st", "x" * 64, 'h"; DROP TABLE', "a\udcff", "a\x1b[31m"])
