@@ -7,14 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
-from sqlalchemy import Column, MetaData, String, Table
+from sqlalchemy import Column, MetaData, String, Table, text
 
 from tenantcollect import CollectorOptions, Orchestrator, connect, hookimpl
 
 DATABASE = "BAD_INPUT_DATABASE"
 SECRET = "tok/3f9a77+and=more é"
 VALUE = "value-4711"
-FORGERY = "first\nerror: forged\x1b[31m\u2028\u202eline\x00"
+FORGERY = "first\x1b[31m\u2028\u202eline\nerror: forged\x00"
 
 metadata = MetaData()
 things = Table(
@@ -79,6 +79,12 @@ def long(env: dict[str, str], db: Any, context: Any) -> None:
         db.execute(things.insert().values(name=VALUE, note=VALUE * 10))
 
 
+def typed(env: dict[str, str], db: Any, context: Any) -> None:
+    """A text for a number, which PostgreSQL repeats in its message; SQLite takes it, and meets the same key twice."""
+    db.execute(text("SELECT CAST(CAST(:value AS TEXT) AS INTEGER)"), {"value": VALUE})
+    unique(env, db, context)
+
+
 def huge(env: dict[str, str], db: Any, context: Any) -> None:
     """Five megabytes of error, out of a thousand frames."""
 
@@ -131,6 +137,7 @@ WAYS: dict[str, Callable[..., Any]] = {
         unique,
         missing,
         long,
+        typed,
         huge,
         forged,
         endless,
