@@ -105,8 +105,7 @@ class Decision:
     @property
     def action(self) -> str | None:
         """What to do, as a command, here or at the root of the chain; None = nothing, it ends by itself."""
-        text = self.cure or ACTIONS.get(self.reason)
-        if text is None:
+        if (text := self.cure or ACTIONS.get(self.reason)) is None:
             return self.root_action
         return text.format(t=quote(self.key.tenant_id), s=self.key.data_source, c=self.key.script)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, WindowCancelled
+from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, WindowCancelled, hookimpl
 from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.errors import DatabaseUnavailable, LeaseLost, Overloaded, StorageError
 
@@ -68,6 +68,22 @@ def test_an_error_is_kept_with_its_cause(make):
     assert row.error.startswith("RuntimeError: outer\n")
     assert "test_env_and_errors.py" in row.error
     assert row.error.endswith("caused by OSError: inner reason")
+
+
+def test_an_error_of_an_async_collector_shows_its_own_frames_only(make):
+    """Nobody can mend it in the event loop."""
+
+    class Async:
+        @hookimpl
+        async def run(self):
+            raise RuntimeError("inner")
+
+    orchestrator = make({"acme.a": Async()})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run(max_windows=1)
+    [row] = orchestrator.history()
+    assert "test_env_and_errors.py" in row.error
+    assert "asyncio" not in row.error
 
 
 def test_auth_is_tried_once_more_with_a_freshly_resolved_env(make):
