@@ -1,0 +1,123 @@
+"""PROTOCOL 2.8 and 6: windows that run elsewhere, whatever becomes of those who run them."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from tenantcollect import CollectorOptions, WindowCommitted, WindowFailed
+from tenantcollect.errors import ChildDied
+from tenantcollect.keys import Key
+from tenantcollect.worker import Errand, Report
+from tests.engine.conftest import collector
+
+KEY = Key("acme", "hub", "item")
+TWO_DAYS = CollectorOptions(initial_range=timedelta(days=2))
+
+
+class Elsewhere(Executor):
+    """Runs a call at once; ``loses`` = its process dies before it can say how it went."""
+
+    def __init__(self, *, loses: bool = False) -> None:
+        self.loses = loses
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future = Future()
+        future.set_running_or_notify_cancel()
+        result = fn(*args, **kwargs)
+        future.set_exception(ChildDied()) if self.loses else future.set_result(result)
+        return future
+
+
+@pytest.fixture
+def elsewhere(make):
+    """Makes the orchestrator of a parent whose windows are run by another one, and what it tells of."""
+
+    def both(run: Callable, *, loses: bool = False, before: Callable[[Errand], object] | None = None):
+        collectors = {"hub.item": collector(run, options=TWO_DAYS)}
+        child = make(collectors)
+
+        def perform(errand: Errand) -> Report:
+            if before is not None:
+                before(errand)
+            return child.perform(errand)
+
+        parent = make(collectors, executor=Elsewhere(loses=loses), perform=perform)
+        told: list = []
+        parent.subscribe(told.append)
+        parent.configure("acme", "hub", {})
+        return parent, told
+
+    return both
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_sealed_window_counts_also_if_nobody_came_back_to_say_so(elsewhere, backend, loses):
+    """The database is asked: no window is run twice, each is told once, none failed."""
+    parent, told = elsewhere(lambda: 1, loses=loses)
+    report = parent.run()
+    assert (report.windows.completed, report.windows.failed, report.error) == (2, 0, None)
+    assert [event.window.duration for event in told if isinstance(event, WindowCommitted)] == [timedelta(days=1)] * 2
+    assert {row.status for row in parent.history()} == {"COMPLETED"}
+    assert backend.locks.holders([KEY]) == {}
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_stored_failure_counts_also_if_nobody_came_back_to_say_so(elsewhere, loses):
+    """What a child had stored before it died is reported and told as if it had come back."""
+
+    def fail():
+        raise ValueError("no such item")
+
+    parent, told = elsewhere(fail, loses=loses)
+    report = parent.run()
+    assert (report.windows.failed, report.needs_action) == (1, True)
+    assert [event.reason for event in told if isinstance(event, WindowFailed)] == ["backoff"]
+    assert "no such item" in report.keys[0].error
+
+
+def test_what_cannot_begin_says_why(make, backend):
+    """A child that cannot build the orchestrator: the key backs off, and its error names the reason."""
+    parent = make(
+        {"hub.item": collector(lambda: 1, options=TWO_DAYS)},
+        executor=Elsewhere(),
+        perform=lambda _: Report(outcome=None, error="there is no 'build' in 'myapp'"),
+    )
+    parent.configure("acme", "hub", {})
+    report = parent.run()
+    assert report.windows.failed == 1
+    assert "there is no 'build' in 'myapp'" in report.keys[0].error
+    assert backend.locks.holders([KEY]) == {}
+
+
+def test_a_command_before_the_child_begins_leaves_no_lease_behind(elsewhere, backend):
+    """A fence that was raised meanwhile: nothing is run, and the key is free at once."""
+    parent, _ = elsewhere(lambda: 1, before=lambda _: parent.replay("acme"))
+    parent.run(max_windows=1)
+    assert backend.locks.holders([KEY]) == {}
+    assert {row.status for row in parent.history()} == {"REPLAYED", "ABANDONED"}
+
+
+def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, backend):
+    """Windows that were still queued are no failures; their leases are given back."""
+    executor, begun, shut = ThreadPoolExecutor(1), Event(), Event()
+
+    def run(context):
+        begun.set()
+        assert shut.wait(10)
+
+    orchestrator = make({"hub.item": collector(run, options=TWO_DAYS)}, executor=executor, concurrency=4)
+    for tenant in ("acme", "globex", "initech"):
+        orchestrator.configure(tenant, "hub", {})
+
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(orchestrator.run)
+        assert begun.wait(10)
+        executor.shutdown(wait=False, cancel_futures=True)
+        shut.set()
+        report = running.result(30)
+    assert report.windows.failed == 0
+    keys = [Key(tenant, "hub", "item") for tenant in ("acme", "globex", "initech")]
+    assert backend.locks.holders(keys) == {}
