@@ -218,3 +218,10 @@ def test_what_a_collector_prints_does_not_spoil_the_json(tenantcollect: Command)
     ended = tenantcollect("--app", "hub:build", "run", "--json", HUB_CHATTERS="1")
     assert ended.json["windows"]["completed"] > 0
     assert "fetching" in ended.err
+
+
+def test_an_option_of_the_environment_that_the_app_overrules_is_said(tenantcollect: Command) -> None:
+    """Nobody believes that windows run in processes when the app runs them in threads."""
+    ended = tenantcollect("--app", "hub:build", "run", "--json", TENANTCOLLECT_EXECUTOR="processes")
+    assert ended.json["windows"]["completed"] > 0
+    assert "TENANTCOLLECT_EXECUTOR" in ended.err

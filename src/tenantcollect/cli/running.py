@@ -110,14 +110,21 @@ def exit_code(report: "PassReport", exit_zero: bool = False) -> int:
 
 
 def _refuse_with_app(context: typer.Context) -> None:
-    """An option that only ``connect`` could take is refused beside --app: ignoring it would be a lie."""
+    """An option that only ``connect`` could take is refused beside --app: ignoring it would be a lie.
+
+    Of the environment, which may be meant for other commands too, it is only said.
+    """
+    from tenantcollect.cli.printing import note
+
     if not target_of(context).app:
         return
     for name in BUILT_BY_THE_APP:
         source = context.get_parameter_source(name)
+        told = f"{name.replace('_', '-')} has no effect with --app: set it where the app connects"
         if source is not None and source.name == "COMMANDLINE":
-            flag = f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"{flag} has no effect with --app: set it where the app connects", ctx=context)
+            raise typer.BadParameter(f"--{told}", ctx=context)
+        if source is not None and source.name == "ENVIRONMENT":
+            note(f"note: TENANTCOLLECT_{name.upper()}: {told}")
 
 
 def _print(database: str, report: "PassReport", why: str) -> None:
