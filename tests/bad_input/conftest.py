@@ -46,15 +46,15 @@ class Ended:
         """The rows of a JSON list."""
         return list(json.loads(self.out)["rows"])
 
-    def refused(self, code: int, *names: str) -> None:
+    def assert_refused(self, code: int, *names: str) -> None:
         """Assert the documented exit code, and a short message on stderr that names what is wrong and no more."""
         assert self.code == code, self.err
         assert all(name in self.err for name in names), self.err
         assert len(self.err) < 2000
         assert not self.out or json.loads(self.out)
-        self.shows_nothing()
+        self.assert_shows_nothing()
 
-    def shows_nothing(self) -> None:
+    def assert_shows_nothing(self) -> None:
         """Assert that neither stream shows a secret, a row, a driver or a traceback, or drives the terminal."""
         assert [shown for shown in NEVER_SHOWN if shown in self.out + self.err] == []
 

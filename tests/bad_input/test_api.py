@@ -216,7 +216,7 @@ def test_coverage_in_the_future(url: str, hub: Orchestrator, end: timedelta) -> 
     after(hub, "fine")
     now = datetime.now(UTC)
     edit(url, "coverage", f'[["{(now - DAY).isoformat()}", "{(now + end).isoformat()}"]]')
-    refuses_until_replayed(hub, "reaches into the future")
+    assert_refuses_until_replayed(hub, "reaches into the future")
 
 
 def test_coverage_a_small_step_of_the_clock_ahead(url: str, hub: Orchestrator) -> None:
@@ -233,7 +233,7 @@ def test_coverage_with_infinity(url: str, hub: Orchestrator, column: str) -> Non
     """A time that no calendar holds costs its own key only."""
     after(hub, "fine")
     edit(url, column, "infinity")
-    refuses_until_replayed(hub, "history start")
+    assert_refuses_until_replayed(hub, "history start")
 
 
 @pytest.mark.parametrize("stored", ["", "[", "null", '[["2026-01-02", "2026-01-01"]]', '{"a": 1}', "[" * 100_000])
@@ -242,7 +242,7 @@ def test_coverage_edited_by_hand(url: str, hub: Orchestrator, stored: str) -> No
     """That key refuses with a replay hint, which helps; others go on."""
     after(hub, "fine")
     edit(url, "coverage", stored)
-    refuses_until_replayed(hub, "coverage")
+    assert_refuses_until_replayed(hub, "coverage")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def edit(url: str, column: str, value: str) -> None:
     engine.dispose()
 
 
-def refuses_until_replayed(hub: Orchestrator, said: str) -> None:
+def assert_refuses_until_replayed(hub: Orchestrator, said: str) -> None:
     """The bad tenant's key refuses and says what helps; the good one's is well; and what is said helps."""
     row = explained(hub)
     assert (row.reason, row.action) == ("config_invalid", "collect it anew: tenantcollect replay bad hub thing")

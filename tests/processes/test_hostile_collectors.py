@@ -1,9 +1,7 @@
 """G4 and PROTOCOL 6: whatever a collector does in a child process costs only its own window."""
 
 import logging
-import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,18 +77,24 @@ def test_g4_every_hostile_kind_costs_only_its_own_window(
 
 def test_x13_nothing_is_left_when_the_executor_is_shut_down(orchestrator: Orchestrator, executor: Processes) -> None:
     """No child, no descendant of one and no thread of ours outlives the executor and the orchestrator."""
-    for deed in ("behave", "leave_a_thread", "leave_a_process"):
-        orchestrator.configure(deed, "hostile", {"DEED": deed})
-    orchestrator.run()
-    family = psutil.Process().children(recursive=True)
+    before = {*threading.enumerate(), *_family()}
+    for deeds in (("leave_a_thread", "leave_a_process"), ("behave",)):
+        for deed in deeds:
+            orchestrator.configure(deed, "hostile", {"DEED": deed})
+        orchestrator.run()
+    family = [one for one in _family() if one not in before]
+    assert family  # the child that behaved waits for its next window
     executor.shutdown()
     orchestrator.close()
-    _, alive = psutil.wait_procs([one for one in family if "resource_tracker" not in " ".join(_words(one))], timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
-    deadline = time.monotonic() + 10
-    while _ours() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _ours() == []
+    assert {*threading.enumerate(), *_family()} - before == set()
+
+
+def _family() -> list[psutil.Process]:
+    """Every descendant of this process but the tracker that ``multiprocessing`` keeps until the interpreter ends."""
+    family = psutil.Process().children(recursive=True)
+    return [one for one in family if "resource_tracker" not in " ".join(_words(one))]
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -98,9 +102,3 @@ def _words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-def _ours() -> list[str]:
-    threads = [t.name for t in threading.enumerate() if t.name.startswith("tenantcollect")]
-    children = [p for p in psutil.Process(os.getpid()).children(recursive=True) if "spawn_main" in " ".join(_words(p))]
-    return threads + [str(child) for child in children]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 LONGEST_TABLE = 100
+LONGEST_CELL = 300
 WIDE = 240
 """Columns of a table that is not shown on a terminal: nobody wants a wrapped line in a file."""
 
@@ -110,8 +111,8 @@ def shown(value: object) -> str:
 
 def first_line(text: str) -> str:
     """What fits a cell of an error with its frames; ``--json`` has all of it."""
-    line, more, _ = text.partition("\n")
-    return f"{line} …" if more else line
+    line = text.partition("\n")[0][:LONGEST_CELL]
+    return line if line == text else f"{line} …"
 
 
 def instant(moment: datetime) -> str:

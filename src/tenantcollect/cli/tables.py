@@ -141,7 +141,7 @@ HISTORY: Sequence[Column] = (
     ("took", lambda row: row.completed_at - row.started_at),
     ("reason", lambda row: row.reason),
     ("warnings", lambda row: len(row.warnings)),
-    ("error", lambda row: row.error),
+    ("error", lambda row: row.error and first_line(row.error)),
 )
 EXPLAIN: Sequence[Column] = (
     ("key", _key),

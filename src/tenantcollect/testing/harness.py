@@ -11,6 +11,7 @@ has not is skipped with that reason::
     unreachable         the harness can make a backend whose store is down
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from socket import socket
@@ -66,82 +67,82 @@ class Factory(Protocol):
         ...
 
 
-class Harness:
+class Harness(ABC):
     """A fresh store with one backend on it. What belongs to a capability is implemented with it."""
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
     @property
+    @abstractmethod
     def backend(self) -> Backend:
         """The backend under test."""
-        raise NotImplementedError
 
+    @abstractmethod
     def beside(self, *, crash: Crash | None = None, isolation: str | None = None) -> Backend:
         """Another backend on the same store, as another process has it; closed with the harness.
 
         ``isolation`` is what its database sessions would use if nobody said anything (postgresql).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def expire(self, keys: Collection[Key]) -> None:
         """Let the leases of ``keys`` be over now."""
-        raise NotImplementedError
 
-    def prepare(self, keys: Collection[Key]) -> None:
+    def prepare(self, keys: Collection[Key]) -> None:  # noqa: B027 (most need nothing)
         """Make what a lease of ``keys`` needs to exist, if anything."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (as above)
         """Close every backend this harness made."""
 
     @property
     def factory(self) -> Factory:
         """How other processes open the store (processes)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability processes needs this")
 
     def unreachable(self) -> Backend:
         """A backend whose store is down (unreachable)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability unreachable needs this")
 
     @staticmethod
     def write(transaction: WindowTransaction, *numbers: int) -> None:
         """What a collector would do: insert one row per number through ``db``; also in a child (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def mark(self, transaction: WindowTransaction, mark: str) -> None:
         """Insert a row numbered 0 with a mark, which may be there only once (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def rows(self) -> list[Row]:
         """The rows that are durable, sorted, read by a connection of its own (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def driver(self, transaction: WindowTransaction) -> Any:
         """The driver's own connection, which lies below ``db`` (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def line(self, transaction: WindowTransaction) -> socket:
         """The network line to the server that the window's transaction uses, to be cut (postgresql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability postgresql needs this")
 
     def script(self, transaction: WindowTransaction, statements: Sequence[str]) -> None:
         """Send several statements in one call of the driver (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def spoil(self, key: Key, coverage: str) -> None:
         """Overwrite the stored coverage of ``key`` by hand (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def state_backup(self) -> Any:
         """The state rows as they are now, for :meth:`restore` (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def restore(self, backup: Any) -> None:
         """Put the state rows of a backup back, and nothing else (sql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability sql needs this")
 
     def terminate(self, token: str) -> int:
         """End the database sessions whose transaction holds ``token``; how many there were (postgresql)."""
-        raise NotImplementedError
+        raise NotImplementedError("the capability postgresql needs this")
 
 
 class MemoryHarness(Harness):
@@ -161,7 +162,7 @@ class MemoryHarness(Harness):
 
     def beside(self, *, crash: Crash | None = None, isolation: str | None = None) -> Backend:
         if isolation:
-            raise NotImplementedError("isolation")
+            raise NotImplementedError("the capability postgresql needs this")
         return self._backend.beside(crash=crash)
 
     def expire(self, keys: Collection[Key]) -> None:

@@ -74,7 +74,7 @@ class SqlHarness(Harness):
         return self._make(self._isolated(isolation) if isolation else self.url, crash)
 
     def _isolated(self, isolation: str) -> URL:
-        raise NotImplementedError(isolation)
+        raise NotImplementedError("the capability postgresql needs this")
 
     def close(self) -> None:
         for backend in self._made:
