@@ -17,6 +17,7 @@ ENDINGS = [
     "SELECT ';' ; COMMIT",
     "INSERT INTO t VALUES ('it''s; fine', $$;$$, E'\\'; --'); COMMIT; INSERT INTO t VALUES (2)",
     "CREATE TABLE t (id int); END",
+    'CREATE TABLE t AS SELECT 1 AS "BEGIN"; END',
 ]
 LEAVINGS = [
     "UPDATE pg_settings SET setting = '1ms' WHERE name = 'statement_timeout'",
@@ -87,6 +88,7 @@ HARMLESS = [
     "SELECT set_config('statement_timeout', %(timeout)s::VARCHAR, true)",
     "COPY t FROM STDIN",
     "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET n = 1; DELETE FROM u; END",
+    "CREATE TEMP TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET n = 1; END",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;",
     "",
 ]

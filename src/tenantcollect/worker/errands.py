@@ -40,6 +40,7 @@ LATE = timedelta(seconds=1)
 BEGIN_WITHIN = timedelta(minutes=5)
 """How long a window may wait for its child to begin."""
 KILLED_BY_NOW_SECONDS = 10.0
+STORED_BY_NOW_SECONDS = 10.0
 LOOK_EVERY_SECONDS = 0.25
 MOST_LINES = 1000
 
@@ -227,7 +228,7 @@ def _watched(turn: Turn, state: State) -> Iterator[None]:
         yield
     finally:
         over.set()
-        watcher.join(timeout=KILLED_BY_NOW_SECONDS)
+        watcher.join(timeout=STORED_BY_NOW_SECONDS)
 
 
 class _Lines(logging.Handler):

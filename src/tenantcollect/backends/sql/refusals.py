@@ -22,7 +22,10 @@ QUOTED = re.compile(
 )
 PLAIN_NAME = re.compile(r"[\w.]+")
 # A trigger or a function whose body ends with END.
-WITH_BODY = re.compile(r"\s*CREATE\b.*\bBEGIN\b", re.IGNORECASE | re.DOTALL)
+WITH_BODY = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:TRIGGER|FUNCTION|PROCEDURE)\b.*\bBEGIN\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 # ROLLBACK TO a savepoint is no mistake.
 ENDING = re.compile(
