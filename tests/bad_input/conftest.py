@@ -5,16 +5,15 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tenantcollect import Orchestrator, connect
 from tenantcollect.cli import main
 from tests.bad_input.hub import COLLECTORS, DATABASE, SECRET, VALUE
+from tests.cli import conftest as cli
 from tests.unit.conftest import packages
 
 __all__ = ["packages"]
@@ -33,18 +32,8 @@ NEVER_SHOWN = (
 )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of a JSON list."""
-        return list(json.loads(self.out)["rows"])
+class Ended(cli.Ended):
+    """How a command ended, and what it must not show."""
 
     def assert_refused(self, code: int, *names: str) -> None:
         """Assert the documented exit code, and a short message on stderr that names what is wrong and no more."""
