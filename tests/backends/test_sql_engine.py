@@ -31,6 +31,7 @@ def host_engine(migrated_postgresql: str) -> Iterator[Engine]:
         ("mysql://me:secret@host/db", "not supported"),
         ("no url at all", "cannot be read"),
         ("postgresql://host/db?prepare_threshold=many", "prepare_threshold"),
+        ("postgresql://host/db?connect_timeout=soon", "connect_timeout"),
         ("postgresql://host/db?no_such=option", "no_such"),
         ("postgresql://me:pa@host:secret/db", "cannot be read"),
         ("sqlite:///file.db?no_such=option", "no option 'no_such'"),

@@ -191,9 +191,14 @@ def _threshold(text: str) -> int | None:
 
 
 def _check_options(url: URL) -> None:
-    """Raise :class:`ConfigurationError` for an option that libpq does not know, before anything connects."""
+    """Raise :class:`ConfigurationError` for an option that libpq cannot read, before anything connects."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
+
+    try:
+        int(str(url.query.get("connect_timeout", 0)))
+    except ValueError:
+        raise ConfigurationError("connect_timeout in the database URL must be a number of seconds") from None
 
     try:
         make_conninfo(**dict.fromkeys(url.query, ""))
