@@ -111,7 +111,6 @@ def _run(metadata: MetaData) -> Table:
         Index(f"{name}_tenant", "tenant_id"),
         Index(f"{name}_source", "data_source"),
         Index(f"{name}_tenant_source", "tenant_id", "data_source"),
-        postgresql_with={"fillfactor": "70"},
     )
 
 
@@ -134,7 +133,6 @@ def _lease(metadata: MetaData) -> Table:
         PrimaryKeyConstraint(*KEY, name=f"{name}_pkey"),
         *_lengths("lease"),
         Index(f"{name}_due", "next_due_at"),
-        postgresql_with={"fillfactor": "50"},
     )
 
 
