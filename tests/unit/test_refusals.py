@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from tenantcollect.backends.sql.refusals import refusal
@@ -9,6 +11,7 @@ ENDINGS = [
     "\n\t ;; Rollback ;",
     "/* a /* nested */ comment */ COMMIT",
     "-- a comment\r\nEND",
+    "--x\rCOMMIT",
     "ABORT WORK",
     "BEGIN",
     "start\ttransaction read write",
@@ -24,6 +27,8 @@ LEAVINGS = [
     'update only pg_catalog . "pg_settings" set setting = 1',
     "ALTER ROLE CURRENT_USER SET search_path = other",
     "SELECT U&\"set\\005fconfig\"('role', 'app', false)",
+    "SELECT U&\"set!005fconfig\" UESCAPE '!' ('role', 'app', false)",
+    "--x\rRESET ROLE",
     "SET ROLE postgres",
     "set role none",
     "SET LOCAL ROLE NONE",
@@ -61,6 +66,10 @@ LEAVINGS = [
     "INSERT INTO t SELECT set_config('role', 'postgres', true)",
     "PREPARE p AS SELECT set_config('role', $1, true)",
     "SELECT set_config('app.actor', 'x', true), set_config('role', 'postgres', true)",
+    "SELECT set_config('app.actor', 'x', false), set_config('app.actor', 'y', true)",
+    "SELECT set_config('app.actor', coalesce('x', 'y'), false)",
+    "SELECT set_config('role', coalesce('x', 'y'), true)",
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; SET search_path TO crm",
     "SET search_path TO crm",
     "SET SESSION work_mem = '8MB'",
     "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
@@ -86,10 +95,16 @@ HARMLESS = [
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "SELECT set_config('app.actor', 'collector', true)",
     "SELECT set_config('statement_timeout', %(timeout)s::VARCHAR, true)",
+    "SELECT set_config('app.actor', CAST(%(actor)s AS text), true)",
+    "SELECT set_config('session.actor', coalesce(%s, 'nobody', '()'), true), 1",
+    "SELECT set_config FROM t",
+    "ALTER USER MAPPING FOR app SERVER s OPTIONS (SET name 'x')",
     "COPY t FROM STDIN",
     "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET n = 1; DELETE FROM u; END",
     "CREATE TEMP TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET n = 1; END",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;",
+    "-- one\n/* two */ CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; SELECT f()",
+    "SELECT 1; CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC INSERT INTO t VALUES (1); END",
     "",
 ]
 
@@ -122,6 +137,17 @@ def test_a_large_statement_is_judged_quickly() -> None:
 
     batch = "INSERT INTO t VALUES " + ", ".join(f"(%(a__{n})s, %(b__{n})s)" for n in range(10_000))
     assert min(timeit.repeat(lambda: refusal(batch), number=1, repeat=5)) < 0.02
+
+
+def test_a_large_literal_is_judged_in_little_memory() -> None:
+    """Also one that has to be read, because a semicolon stands in it: no more than a few copies of the statement."""
+    statement = f"INSERT INTO t VALUES ('{'x' * 1_000_000};')"
+    tracemalloc.start()
+    try:
+        assert refusal(statement) is None
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(statement)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("opening", ["'", '"', "$$", "/*", "E'", "$a$"])

@@ -16,15 +16,14 @@ __all__ = ["Refusal", "refusal"]
 # The common statements, of which only the first word needs to be read.
 HARMLESS = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|COPY|VALUES)\b", re.IGNORECASE)
 QUOTED = re.compile(
-    r"--[^\n]*|(?P<comment>/\*)|\bE'(?:[^'\\]|\\.|'')*'|'(?P<text>(?:[^']|'')*)'|\"(?P<name>(?:[^\"]|\"\")*)\""
-    r"|(?<!\w)(?P<dollars>\$(?:[^\W\d]\w*)?\$).*?(?P=dollars)",
+    r"--[^\r\n]*|(?P<comment>/\*)|\bE'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'|'(?P<text>[^']*(?:''[^']*)*)'"
+    r"|\"(?P<name>[^\"]*(?:\"\"[^\"]*)*)\"|(?<!\w)(?P<dollars>\$(?:[^\W\d]\w*)?\$)",
     re.IGNORECASE | re.DOTALL,
 )
 PLAIN_NAME = re.compile(r"[\w.]+")
 # A trigger or a function whose body ends with END.
 WITH_BODY = re.compile(
-    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:TRIGGER|FUNCTION|PROCEDURE)\b.*\bBEGIN\b",
-    re.IGNORECASE | re.DOTALL,
+    r"CREATE (?:OR REPLACE )?(?:TEMP(?:ORARY)? )?(?:TRIGGER|FUNCTION|PROCEDURE)\b.*\bBEGIN\b", re.IGNORECASE
 )
 
 # ROLLBACK TO a savepoint is no mistake.
@@ -33,23 +32,23 @@ ENDING = re.compile(
     r"|ROLLBACK(?! (?:WORK |TRANSACTION )?TO\b))\b",
     re.IGNORECASE,
 )
-PROTECTED = r"(?:ROLE|SESSION|SESSION_AUTHORIZATION|TENANTCOLLECT)\b"
 # Without LOCAL a setting would outlive the window, in the host's pooled connection.
 LASTING = re.compile(
-    rf"(?:SET(?! LOCAL (?!{PROTECTED})[\w.$]+(?=[ =])| CONSTRAINTS\b| TRANSACTION\b)|RESET|DISCARD)\b"
-    r"(?: [\w.]+){0,2}",
+    r"(?:SET(?! LOCAL (?!(?:ROLE|SESSION|SESSION_AUTHORIZATION|TENANTCOLLECT)\b)[\w.$]+(?=[ =])"
+    r"| CONSTRAINTS\b| TRANSACTION\b)|RESET|DISCARD)\b(?: [\w.]+){0,2}",
     re.IGNORECASE,
 )
 # What sets without SET: a function, a view that can be updated, a name in escapes, a role's own default.
 SETTING = re.compile(r"set_config|pg_settings|\bU&", re.IGNORECASE)
 SETS = re.compile(
     r"\bUPDATE (?:ONLY )?(?:(?:U&)?pg_catalog\.)?(?:U&)?pg_settings\b"
-    r"|\bALTER (?:ROLE|USER|DATABASE|SYSTEM)\b|\bU&\? ?\(",
+    r"|\bALTER (?:ROLE|USER(?! MAPPING)|DATABASE|SYSTEM)\b|\bU&\?(?: UESCAPE '[^']*')? ?\(",
     re.IGNORECASE,
 )
-SET_CONFIG = re.compile(r"\bset_config\b", re.IGNORECASE)
+SET_CONFIG = re.compile(r"\bset_config ?\(", re.IGNORECASE)
+# A literal name of none of ours, and `true`, which is LOCAL.
 LOCAL_CONFIG = re.compile(
-    rf"set_config ?\( ?'(?!{PROTECTED})[\w.]+' ?, ?(?:'[^']*'|[\w.%$:()]+?) ?, ?'?true'? ?\)", re.IGNORECASE
+    r"'(?!(?:ROLE|SESSION_AUTHORIZATION)'|TENANTCOLLECT\b)[\w.]+',.+,'?true'?", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -63,24 +62,42 @@ class Refusal:
 
 def refusal(statement: str) -> Refusal | None:
     """Why ``statement``, which may be several, must not be sent; None = it may."""
-    if HARMLESS.match(statement) and ";" not in statement and not SETTING.search(statement):
+    alone = ";" not in statement.rstrip("; \t\r\n")
+    if alone and HARMLESS.match(statement) and not SETTING.search(statement):
         return None
-    has_body = WITH_BODY.match(statement) is not None
-    refusals = (_of_one(part) for part in _statements(statement) if not (has_body and part.upper() == "END"))
-    return next(filter(None, refusals), None)
+    in_body = False
+    for part in _statements(statement):
+        if in_body and part.upper() == "END":
+            in_body = False
+        elif found := _of_one(part):
+            return found
+        in_body = in_body or WITH_BODY.match(part) is not None
+    return None
 
 
 def _of_one(statement: str) -> Refusal | None:
     if found := ENDING.match(statement):
         return Refusal(found.group().upper(), TransactionBroken)
-    if found := LASTING.match(statement):
+    if found := LASTING.match(statement) or SETS.search(statement):
         return Refusal(found.group().upper(), IsolationRefused)
-    if found := SETS.search(statement):
-        return Refusal(found.group().upper(), IsolationRefused)
-    calls = SET_CONFIG.finditer(statement)
-    if any(not LOCAL_CONFIG.match(statement, call.start()) for call in calls):
+    calls = (_arguments(statement, call.end()) for call in SET_CONFIG.finditer(statement))
+    if not all(len(call) == 3 and LOCAL_CONFIG.fullmatch(",".join(call)) for call in calls):
         return Refusal("set_config() other than set_config('a_name', value, true)", IsolationRefused)
     return None
+
+
+def _arguments(statement: str, at: int) -> list[str]:
+    """The arguments of the call whose bracket was opened before ``at``; literals hold no bracket and no comma here."""
+    depth, found = 1, [""]
+    for character in statement[at:]:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            break
+        if character == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += character
+    return [argument.strip() for argument in found]
 
 
 def _statements(text: str) -> Iterator[str]:
@@ -94,7 +111,7 @@ def _pieces(text: str) -> Iterator[str]:
     while found := QUOTED.search(text, at):
         yield text[at : found.start()]
         yield _bare(found)
-        at = _end_of_comment(text, found.end()) if found["comment"] else found.end()
+        at = _end(text, found)
     yield text[at:]
 
 
@@ -105,6 +122,16 @@ def _bare(found: re.Match[str]) -> str:
     if found["text"] is not None:
         return found.group() if PLAIN_NAME.fullmatch(found["text"]) else "'?'"
     return " " if found["comment"] or found.group().startswith("--") else "'?'"
+
+
+def _end(text: str, found: re.Match[str]) -> int:
+    """Where what was ``found`` ends; a text between dollars that is never closed is no text."""
+    if found["comment"]:
+        return _end_of_comment(text, found.end())
+    if found["dollars"]:
+        closed = text.find(found["dollars"], found.end())
+        return closed + len(found["dollars"]) if closed >= 0 else found.end()
+    return found.end()
 
 
 def _end_of_comment(text: str, at: int) -> int:
