@@ -20,6 +20,7 @@ A collector raises the first group to say what should happen next; the rest tell
     ├── CoverageInvalid             stored coverage cannot be trusted            (that key only)
     └── StorageError                the state cannot be reached or used
         ├── DatabaseUnavailable     connect again later                          (the pass stops claiming)
+        ├── DatabaseReadOnly        connect to one that may be written           (the pass stops)
         ├── SchemaNotCurrent        run the named command                        (the pass stops)
         ├── TransactionConflict     certainly not applied; retry the window
         ├── CatalogFailed           the host's own catalog cannot be read        (the pass stops claiming)
@@ -40,6 +41,7 @@ __all__ = [
     "ChildDied",
     "ConfigurationError",
     "CoverageInvalid",
+    "DatabaseReadOnly",
     "DatabaseUnavailable",
     "DependencyError",
     "IsolationRefused",
@@ -176,6 +178,10 @@ class StorageError(TenantcollectError):
 
 class DatabaseUnavailable(StorageError):
     """The database cannot be reached; nothing was lost, run again when it is back."""
+
+
+class DatabaseReadOnly(StorageError):
+    """The database may only be read; connect to the primary server, or make the file writable."""
 
 
 class SchemaNotCurrent(StorageError):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from attrs import evolve, frozen
 
 from tenantcollect.errors import (
+    DatabaseUnavailable,
     LeaseLost,
     OutcomeUnknown,
     Overloaded,
@@ -149,6 +150,9 @@ class Worker:
         return evolve(outcome, completed=turn.completed)
 
     def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+        """Store what the turn ended with. A database that takes that is there, whatever became of the window's own
+        connection: then only this key has failed, and nobody else is kept from running (G4).
+        """
         key = turn.lease.key
         if error is None:
             return Outcome(key=key)
@@ -159,7 +163,7 @@ class Worker:
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
             self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
-        if _storage_fault(error):
+        if _storage_fault(error) and not isinstance(error, DatabaseUnavailable):
             retry_at = self.parts.clock() + self.parts.retry_delay
             self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False, retry_at=retry_at))
             return Outcome(key=key, down=text, error=text, retry_at=retry_at)

@@ -84,8 +84,10 @@ class Dialect(Protocol):
         """Begin the transaction of a window and put its guard row in."""
         ...
 
-    def end_window(self, connection: Connection) -> None:
-        """Undo what the collector may have changed in its transaction's settings; ours follows."""
+    def end_window(self, connection: Connection) -> bool:
+        """Undo what the collector may have changed in its transaction's settings; ours follows. False = something of
+        its own may outlive the transaction, so that nobody else should meet this connection.
+        """
         ...
 
     def break_window(self, connection: Connection) -> None:

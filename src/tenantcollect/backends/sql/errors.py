@@ -14,6 +14,7 @@ from sqlalchemy import exc
 
 from tenantcollect.errors import (
     CoverageInvalid,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     IsolationRefused,
     Overloaded,
@@ -28,23 +29,30 @@ from tenantcollect.secrets import Masker
 __all__ = [
     "COMMAND",
     "FAILED_STATEMENT",
-    "READ_ONLY",
     "SHARED_FAULTS",
+    "cause_of",
     "connection_lost",
     "described",
     "meaning",
     "translated",
     "translating",
+    "unsealed",
 ]
 
 COMMAND = "tenantcollect db upgrade"
-SHARED_FAULTS = (DatabaseUnavailable, Overloaded, StorageError, TransactionBroken, TransactionConflict)
-"""What may befall a collector's own SQL without being the collector's failure, or by its ending our transaction."""
+SHARED_FAULTS = (DatabaseUnavailable, Overloaded, TransactionBroken, TransactionConflict)
+"""What may befall a collector's own SQL without being the collector's failure, or by its ending our transaction.
+
+Any other error is the collector's: of a database that is really broken our own statements will tell.
+"""
 
 FAILED_STATEMENT = (
     "An SQL statement failed outside begin_nested() and its error was swallowed; nothing of this window was kept."
 )
-READ_ONLY = "context.read() cannot write; write through db. Nothing of this window was kept."
+IDLE = (
+    "The database ended the transaction, in which nothing was done for too long; fetch first, write last. Nothing of "
+    "this window was kept."
+)
 ABORTED = (
     "The transaction cannot be committed: an SQL statement failed outside begin_nested() and its error was swallowed, "
     "or the collector ended the framework's transaction; nothing of this window was kept."
@@ -57,8 +65,8 @@ BY_SQLSTATE: dict[str, type[TenantcollectError]] = {
     "08": DatabaseUnavailable,
     "25006": TransactionBroken,
     "25P02": TransactionBroken,
-    "25P03": DatabaseUnavailable,
-    "25P04": DatabaseUnavailable,
+    "25P03": TransactionBroken,
+    "25P04": TransactionBroken,
     "28": DatabaseUnavailable,
     "3D000": DatabaseUnavailable,
     "3F000": SchemaNotCurrent,
@@ -72,6 +80,9 @@ BY_SQLSTATE: dict[str, type[TenantcollectError]] = {
     "58": StorageError,
     "XX": StorageError,
 }
+TOLD = {"25P02": ABORTED, "25P03": IDLE, "25P04": IDLE}
+CANNOT_WRITE = ("25006", "0A000")
+"""What our own SQL is told by a server that may only be read; a standby refuses even to begin."""
 BY_SQLITE_CODE: dict[int, type[TenantcollectError]] = {
     sqlite3.SQLITE_AUTH: TransactionBroken,
     sqlite3.SQLITE_BUSY: Overloaded,
@@ -97,12 +108,12 @@ def translating() -> Iterator[None]:
 
 def translated(error: BaseException, *, ours: bool = True) -> TenantcollectError:
     """``error``, which our own SQL met (``ours``) or a collector's on our connection, as one of ours."""
-    cause = _cause(error)
+    cause = cause_of(error)
     if isinstance(cause, TenantcollectError):
         return cause
     kind = (_in_our_sql(cause) if ours else None) or meaning(error) or StorageError
-    if getattr(cause, "sqlstate", None) == "25P02":
-        return TransactionBroken(ABORTED)
+    if told := TOLD.get(getattr(cause, "sqlstate", None) or ""):
+        return TransactionBroken(told)
     if _code(cause) == sqlite3.SQLITE_NOTADB:
         return StorageError(f"The file is no SQLite database ({described(error)}); give another path.")
     if kind is SchemaNotCurrent:
@@ -112,7 +123,7 @@ def translated(error: BaseException, *, ours: bool = True) -> TenantcollectError
 
 def meaning(error: BaseException) -> Meaning:
     """Which of our errors ``error`` is, whoever's SQL met it; None = the fault of the statement itself."""
-    cause = _cause(error)
+    cause = cause_of(error)
     if isinstance(error, exc.TimeoutError):
         return Overloaded
     if isinstance(error, exc.PendingRollbackError | exc.ResourceClosedError):
@@ -129,9 +140,16 @@ def connection_lost(error: BaseException) -> bool:
     return meaning(error) is DatabaseUnavailable
 
 
+def unsealed(error: BaseException) -> bool:
+    """Whether the server refused a COMMIT that was not the seal's."""
+    cause = cause_of(error)
+    refused = getattr(cause, "sqlstate", None) == "23503"
+    return refused and str(cause.diag.table_name).endswith("window_guard")  # type: ignore[attr-defined]
+
+
 def described(error: BaseException) -> str:
     """What may be shown of a database's error: no DETAIL, no parameters, no statement."""
-    cause = _cause(error)
+    cause = cause_of(error)
     if _is_psycopg(cause):
         return ", ".join(_told_by_postgresql(cause))
     if isinstance(cause, sqlite3.Error):
@@ -139,7 +157,7 @@ def described(error: BaseException) -> str:
     return type(cause).__name__
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause_of(error: BaseException) -> BaseException:
     """The driver's error inside SQLAlchemy's, or ``error`` itself."""
     return getattr(error, "orig", None) or error
 
@@ -168,7 +186,7 @@ def _of_postgresql(error: Any) -> Meaning:
     if state is None:
         lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")
         return DatabaseUnavailable if lost else None
-    if state == "23503" and str(error.diag.table_name).endswith("window_guard"):
+    if unsealed(error):
         return TransactionBroken
     known = (BY_SQLSTATE.get(state[:length]) for length in (5, 3, 2))
     return next(filter(None, known), None)
@@ -190,7 +208,9 @@ def _code(error: BaseException) -> int:
 
 def _in_our_sql(cause: BaseException) -> Meaning:
     """What only our own SQL may conclude from an error."""
-    if getattr(cause, "sqlstate", None) == "42501" or _code(cause) == sqlite3.SQLITE_READONLY:
+    if getattr(cause, "sqlstate", None) in CANNOT_WRITE or _code(cause) == sqlite3.SQLITE_READONLY:
+        return DatabaseReadOnly
+    if getattr(cause, "sqlstate", None) == "42501":
         return StorageError
     unique = getattr(cause, "sqlstate", None) == "23505" or "UNIQUE" in getattr(cause, "sqlite_errorname", "")
     # The third net: history holds a seal that the coverage knows nothing of, as after restoring a backup.

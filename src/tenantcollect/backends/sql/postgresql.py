@@ -29,13 +29,14 @@ CONNECTING: Mapping[str, Any] = {
 }
 NO_SUCH_ROLE = ("22023", "42501")
 DOCTOR = "tenantcollect doctor"
-# What a collector may have changed with SET LOCAL, as it was when its transaction began.
+# What a collector may have changed, as it was when its transaction began.
 FOUND = "tenantcollect_found_settings"
 
+READ_WRITE = "SET TRANSACTION READ WRITE"
 # What a collector may change, as it is; then the settings of this transaction only (PROTOCOL 2.13), then the guard.
 BEGIN_WINDOW = """
 SET TRANSACTION READ WRITE;
-SELECT current_setting('role'), current_setting('search_path'), current_setting('tenantcollect.tenant_id', true),
+SELECT current_setting('role'), current_setting('search_path'),
        set_config('application_name', {tag}, true), set_config('tenantcollect.tenant_id', {tenant_id}, true),
        set_config('TimeZone', 'UTC', true), set_config('lock_timeout', {lock_timeout}, true),
        set_config('idle_in_transaction_session_timeout', {idle_timeout}, true);
@@ -43,11 +44,15 @@ INSERT INTO {guard} (window_id) VALUES ({window_id})
 """
 SET_ROLE = text("SELECT set_config('role', :role, true)")
 SET_TENANT = text("SELECT set_config('tenantcollect.tenant_id', :tenant_id, true)")
-# Not for this transaction only: a SET that no refusal saw, as in a DO block, would stay in the pooled connection.
-# Each is given the very value it was found with, so that the session is as it was.
+# The seal is written as ourselves, and what the database does at COMMIT is done for the tenant. What the collector has
+# changed may outlive the transaction, as a SET in a DO block does, and so does a temporary table.
 END_WINDOW = text(
-    "SELECT set_config('role', :role, false), set_config('search_path', :search_path, false),"
-    " set_config('tenantcollect.tenant_id', :tenant_id, false)"
+    "SELECT pg_catalog.current_setting('role') = :as_role"
+    " AND pg_catalog.current_setting('search_path') = :search_path"
+    " AND pg_catalog.current_setting('tenantcollect.tenant_id', true) = :tenant_id"
+    " AND pg_catalog.pg_my_temp_schema() = 0,"
+    " pg_catalog.set_config('role', :role, true), pg_catalog.set_config('search_path', :search_path, true),"
+    " pg_catalog.set_config('tenantcollect.tenant_id', :tenant_id, true)"
 )
 HURRY = text("SELECT set_config('statement_timeout', :within, true)")
 # Liveness only: whoever still works for a lease that was taken over is ended, if we may.
@@ -124,14 +129,22 @@ class PostgreSQL:
             window_id=sql.Literal(claim.window_id),
         )
         with _driver(connection).cursor() as cursor:
-            cursor.execute(query)
+            if connection.dispatch.begin:  # a host's own statement there would settle that the transaction only reads
+                cursor.execute(READ_WRITE)
+            connection.begin()
+            cursor.execute(query, prepare=False)  # several statements cannot be prepared
             cursor.nextset()
-            role, search_path, tenant_id, *_ = cursor.fetchone()
-        connection.info[FOUND] = {"role": role, "search_path": search_path, "tenant_id": tenant_id or ""}
+            role, search_path, *_ = cursor.fetchone()
+        connection.info[FOUND] = {
+            "role": role,
+            "as_role": terms.role or role,
+            "search_path": search_path,
+            "tenant_id": claim.key.tenant_id,
+        }
         _become(connection, terms.role)
 
-    def end_window(self, connection: Connection) -> None:
-        connection.execute(END_WINDOW, connection.info[FOUND])
+    def end_window(self, connection: Connection) -> bool:
+        return bool(connection.execute(END_WINDOW, connection.info[FOUND]).scalar_one())
 
     def break_window(self, connection: Connection) -> None:
         """The server has done it already: the transaction is aborted, and the next one is read-only."""

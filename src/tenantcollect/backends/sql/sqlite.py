@@ -94,6 +94,7 @@ class SQLite:
         """SQLite knows neither settings nor roles."""
 
     def begin_window(self, connection: Connection, tables: Tables, claim: Claim, terms: Terms) -> None:  # noqa: ARG002
+        connection.begin()
         connection.execute(tables.guard.insert().values(window_id=claim.window_id))
         window = connection.get_execution_options()[WINDOW]
 
@@ -105,10 +106,11 @@ class SQLite:
 
         _driver(connection).set_authorizer(judge)
 
-    def end_window(self, connection: Connection) -> None:
+    def end_window(self, connection: Connection) -> bool:
         driver = _driver(connection)
         driver.set_authorizer(None)
         driver.execute("PRAGMA query_only=OFF").close()
+        return not connection.exec_driver_sql("SELECT EXISTS (SELECT 1 FROM sqlite_temp_master)").scalar_one()
 
     def break_window(self, connection: Connection) -> None:
         """After an error or a rollback SQLite would commit each further statement by itself: deny them all."""
@@ -189,4 +191,5 @@ def _tell_window(context: ExceptionContext) -> None:
     connection = context.connection
     window = connection.get_execution_options().get(WINDOW) if connection is not None else None
     if window is not None and connection is not None:
+        window.was_hit(context.original_exception)
         window.statement_failed(connection)

@@ -15,7 +15,6 @@ from tenantcollect.backends.sql.changes import Change, checkpointed, held, seale
 from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Terms
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import (
-    READ_ONLY,
     connection_lost,
     described,
     meaning,
@@ -23,9 +22,11 @@ from tenantcollect.backends.sql.errors import (
 )
 from tenantcollect.backends.sql.session import WindowSession, read_alone
 from tenantcollect.backends.sql.verdict import Verdict
-from tenantcollect.backends.sql.watching import Unwatch, watch
+from tenantcollect.backends.sql.watching import Watch, watch
 from tenantcollect.errors import (
+    DatabaseReadOnly,
     DatabaseUnavailable,
+    IsolationRefused,
     LeaseLost,
     OutcomeUnknown,
     TransactionBroken,
@@ -34,6 +35,12 @@ from tenantcollect.errors import (
 from tenantcollect.state import Claim, Resume, Seal
 
 __all__ = ["SqlTransaction"]
+
+REFUSED_READINGS = {
+    TransactionBroken: "context.read() only reads; write through db.",
+    IsolationRefused: "context.read() was refused: it asked for what is not granted to the collector's role.",
+}
+CLOSED = "close() or invalidate() of its connection"
 
 
 class SqlTransaction:
@@ -48,7 +55,8 @@ class SqlTransaction:
         self._threads: set[int] = set()
         self._process = os.getpid()
         self._verdict = Verdict()
-        self._unwatch: Unwatch
+        self._watch: Watch
+        self._untouched = True
         self._over = False
         self._ours = False
         self._lock = threading.RLock()
@@ -65,8 +73,8 @@ class SqlTransaction:
             try:
                 return read_alone(self._database, self, self.claim.key.tenant_id, self._terms.role, statement)
             except SQLAlchemyError as error:
-                if meaning(error) is TransactionBroken:
-                    raise TransactionBroken(READ_ONLY) from None
+                if (refused := meaning(error)) in REFUSED_READINGS:
+                    raise refused(f"{REFUSED_READINGS[refused]} ({described(error)})") from None
                 self._raise(error)
 
     def connection(self) -> Connection:
@@ -78,9 +86,15 @@ class SqlTransaction:
                 if self._connection is None:
                     with self._verdict.telling():
                         self._begin()
-        if self._connection is None or self._connection.closed:
-            self.refuse("close() of its connection")
-        return self._connection
+        return self._whole(self._connection)
+
+    def _whole(self, connection: Connection | None) -> Connection:
+        """``connection``, unless the collector has closed or ended it: raises :class:`TransactionBroken`."""
+        if connection is None or connection.closed or connection.invalidated or self._watch.closed_by_hand:
+            self.refuse(CLOSED)
+        if not connection.in_transaction():
+            self.refuse("rollback() of its connection")
+        return connection
 
     def refuse(self, deed: str, error: type[TransactionBroken] = TransactionBroken) -> NoReturn:
         """Fail the window for what the collector did; raises :class:`TransactionBroken`, or ``error``."""
@@ -115,25 +129,25 @@ class SqlTransaction:
             self.was_broken("its transaction was rolled back")
         self._database.dialect.break_window(connection)
 
+    def was_hit(self, error: BaseException) -> None:
+        """Remember that a statement of this window met ``error``."""
+        self._verdict.met(error)
+
     def translate(self, error: BaseException) -> BaseException:
-        return self._verdict.of(error, hit=self._hurt())
+        connection = self._connection
+        if connection is not None and self._watch.closed_by_hand:
+            self.was_broken(f"the collector called {CLOSED}")
+        elif connection is not None and (connection.invalidated or self._database.dialect.aborted(connection)):
+            self.was_hit(error)
+        return self._verdict.of(error)
 
     def vouches(self, error: BaseException) -> bool:
         return self._verdict.told(error)
 
-    def _hurt(self) -> bool:
-        """Whether the window's own connection was hit: a collector may have databases of its own, whose faults are
-        no reason to stop anybody else (G4).
-        """
-        connection = self._connection
-        if connection is None:
-            return False
-        gone = connection.invalidated or connection.closed
-        return self._verdict.failed or gone or self._database.dialect.aborted(connection)
-
     def _raise(self, error: Exception) -> NoReturn:
         """Raise what ``error`` of a statement of this window means."""
-        meant = self._verdict.of(error, hit=True)
+        self.was_hit(error)
+        meant = self._verdict.of(error)
         if meant is error:
             raise error
         raise meant from None
@@ -172,13 +186,13 @@ class SqlTransaction:
         with translating():
             connection = self._database.connect(self._options())
             try:
-                connection.begin()
                 dialect.begin_window(connection, tables, self.claim, self._terms)
             except BaseException:
                 connection.invalidate()
                 connection.close()
                 raise
-        self._unwatch = watch(connection, self, lambda: self._ours)
+        self._watch = watch(connection, self, lambda: self._ours)
+        self._untouched = True
         return connection
 
     def seal(self, seal: Seal) -> Claim | None:
@@ -242,12 +256,11 @@ class SqlTransaction:
 
     def _commit_guarded(self, change: Change) -> Any:
         """P6: the guard proves that this is the transaction the window began in."""
-        connection = self._connection
-        if connection is None or not connection.in_transaction():
-            self.refuse("rollback() or close() of its connection")
+        connection = self._whole(self._connection)
         with self._deciding():
             self._ours = True
-            self._database.dialect.end_window(connection)
+            self._untouched &= self._watch.restored()
+            self._untouched &= self._database.dialect.end_window(connection)
             done = change.apply(connection, self._database.dialect, self._database.tables, guarded=True)
         self._terms.crash("after_fence")
         self._terms.crash("after_history")
@@ -278,6 +291,10 @@ class SqlTransaction:
         except TransactionConflict as conflict:
             self._drop()
             raise self._why_not(conflict) from None
+        except DatabaseReadOnly:
+            # After ours the driver began a transaction that only reads (PROTOCOL 2.4).
+            self.was_broken("its transaction was ended")
+            raise self._verdict.error() from None
 
     def _why_not(self, otherwise: BaseException | None = None) -> BaseException:
         """Why the seal found no row to change, by one read in a new transaction: the key moved on, or the
@@ -311,8 +328,8 @@ class SqlTransaction:
             return
         # The window is durable: what goes wrong from here on is no concern of its.
         with suppress(Exception):
-            self._unwatch()
-            if self._threads != {threading.get_ident()}:
+            alone = self._threads == {threading.get_ident()}
+            if not (self._watch.end() and self._untouched and alone):
                 connection.invalidate()
             connection.close()
         self._database.turns.end()
@@ -326,7 +343,7 @@ class SqlTransaction:
         if connection is None:
             return
         try:
-            self._unwatch()
-            self._database.throw_away(connection, alone=self._threads == {threading.get_ident()})
+            alone = self._threads == {threading.get_ident()}
+            self._database.throw_away(connection, alone=self._watch.end() and alone)
         finally:
             self._database.turns.end()

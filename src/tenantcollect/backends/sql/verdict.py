@@ -6,7 +6,15 @@ from weakref import WeakSet
 
 from attrs import define, field
 
-from tenantcollect.backends.sql.errors import FAILED_STATEMENT, SHARED_FAULTS, described, meaning, translated
+from tenantcollect.backends.sql.errors import (
+    FAILED_STATEMENT,
+    SHARED_FAULTS,
+    cause_of,
+    described,
+    meaning,
+    translated,
+    unsealed,
+)
 from tenantcollect.errors import IsolationRefused, TenantcollectError, TransactionBroken
 
 __all__ = ["Verdict"]
@@ -19,6 +27,7 @@ class Verdict:
     broken: TransactionBroken | None = None
     failed: bool = False
     _told: WeakSet[BaseException] = field(factory=WeakSet)
+    _met: WeakSet[BaseException] = field(factory=WeakSet)
 
     @property
     def lost(self) -> bool:
@@ -29,16 +38,24 @@ class Verdict:
         """What a window that is lost is told."""
         return self.broken or TransactionBroken(FAILED_STATEMENT)
 
-    def of(self, error: BaseException, *, hit: bool) -> BaseException:
-        """What ``error`` of a collector's SQL means; ``hit`` = it befell a connection of the window."""
+    def met(self, error: BaseException) -> None:
+        """Remember that a statement of the window met ``error``: a collector may have databases of its own, whose
+        faults say nothing of this one (G4).
+        """
+        self._met.add(cause_of(error))
+
+    def of(self, error: BaseException) -> BaseException:
+        """What ``error``, which left the collector, means."""
         if isinstance(error, TenantcollectError):
             return error
         meant = meaning(error)
         if self.broken is not None or (self.failed and meant is TransactionBroken):
             return self.error()
-        if hit and meant is IsolationRefused:
+        if cause_of(error) not in self._met and not unsealed(error):
+            return error
+        if meant is IsolationRefused:
             return IsolationRefused(f"{IsolationRefused()} ({described(error)})")
-        return translated(error, ours=False) if hit and meant in SHARED_FAULTS else error
+        return translated(error, ours=False) if meant in SHARED_FAULTS else error
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Watches a connection while a collector may use it, through SQLAlchemy and through the driver (floor: backends).
 
-The listeners sit on the connection object of one window, never on the host's engine, and the driver's cursors are
-the host's own again when the window is over (G10).
+The listeners sit on the connection object of one window, never on the host's engine, and the driver's connection is
+as the host knows it when the window is over (G10).
 """
 
 from collections.abc import Callable
@@ -9,17 +9,21 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
+from attrs import define, field
 from sqlalchemy import Connection, event
 
 from tenantcollect.backends.sql.refusals import refusal
 from tenantcollect.errors import TransactionBroken
 
-__all__ = ["Unwatch", "WatchedWindow", "watch", "watch_statements"]
+__all__ = ["Watch", "WatchedWindow", "watch", "watch_statements"]
 
 Judge = Callable[[str], None]
+Met = Callable[[BaseException], None]
 Unwatch = Callable[[], None]
 FACTORIES = ("cursor_factory", "server_cursor_factory")
 SENDING = ("execute", "executemany", "stream", "copy")
+# What a collector may set on the driver's connection, and others would stumble over.
+SETTINGS = ("row_factory", "text_factory", "isolation_level", "autocommit", "prepare_threshold", "prepared_max")
 
 
 class WatchedWindow(Protocol):
@@ -33,13 +37,54 @@ class WatchedWindow(Protocol):
         """A statement is sent by this thread."""
         ...
 
+    def was_hit(self, error: BaseException) -> None:
+        """A statement met ``error``."""
+        ...
+
     def was_rolled_back(self, connection: Connection) -> None:
         """The transaction is being rolled back."""
         ...
 
 
-def watch(connection: Connection, window: WatchedWindow, is_ours: Callable[[], bool]) -> Unwatch:
-    """Tell ``window`` what is done with its ``connection``, but for what we do ourselves; returns the end of it."""
+@define(eq=False)
+class Watch:
+    """What is watched of one window, and how its driver's connection was before."""
+
+    _connection: Connection
+    _unwatch: Unwatch
+    _driver: Any = field(init=False)
+    _found: dict[str, Any] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._driver = self._connection.connection.driver_connection
+        self._found = {name: getattr(self._driver, name) for name in SETTINGS if hasattr(self._driver, name)}
+
+    @property
+    def closed_by_hand(self) -> bool:
+        """Whether the collector closed the connection, rather than the server or the network."""
+        if getattr(self._driver, "closed", False):
+            return not self._driver.broken
+        given_back = not self._connection.invalidated and self._connection.connection.driver_connection is None
+        return self._connection.closed or given_back
+
+    def restored(self) -> bool:
+        """Give the driver's connection the settings back that it had; False = the collector had changed one."""
+        as_found = True
+        for name, value in self._found.items():
+            with suppress(Exception):  # one that is closed tells nothing, and is used by nobody
+                if getattr(self._driver, name) != value:
+                    as_found = False
+                    setattr(self._driver, name, value)
+        return as_found
+
+    def end(self) -> bool:
+        """Watch no more, and leave the driver's connection as it was; False = the collector had changed it."""
+        self._unwatch()
+        return self.restored()
+
+
+def watch(connection: Connection, window: WatchedWindow, is_ours: Callable[[], bool]) -> Watch:
+    """Tell ``window`` what is done with its ``connection``, but for what we do ourselves."""
 
     def judge(statement: str) -> None:
         window.was_used()
@@ -56,12 +101,12 @@ def watch(connection: Connection, window: WatchedWindow, is_ours: Callable[[], b
 
     event.listen(connection, "commit", before_commit)
     event.listen(connection, "rollback", at_rollback)
-    return _judged(connection, judge)
+    return Watch(connection, _judged(connection, judge, window.was_hit))
 
 
 def watch_statements(connection: Connection, window: WatchedWindow) -> Unwatch:
     """Refuse statements only: for a connection on which the window only reads."""
-    return _judged(connection, lambda statement: _refuse(window, statement))
+    return _judged(connection, lambda statement: _refuse(window, statement), window.was_hit)
 
 
 def _refuse(window: WatchedWindow, statement: str) -> None:
@@ -70,20 +115,22 @@ def _refuse(window: WatchedWindow, statement: str) -> None:
         window.refuse(found.deed, found.error)
 
 
-def _judged(connection: Connection, judge: Judge) -> Unwatch:
+def _judged(connection: Connection, judge: Judge, met: Met) -> Unwatch:
     def before_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         judge(statement)
 
     event.listen(connection, "before_cursor_execute", before_statement)
-    return _judge_cursors(connection.connection.driver_connection, judge)
+    return _judge_cursors(connection.connection.driver_connection, judge, met)
 
 
-def _judge_cursors(driver: Any, judge: Judge) -> Unwatch:
-    """Let psycopg's connection make cursors that ask ``judge`` first; SQLite's authorizer does the same."""
+def _judge_cursors(driver: Any, judge: Judge, met: Met) -> Unwatch:
+    """Let psycopg's connection make cursors that ask ``judge`` first, and tell what they ``met``; SQLite's engine and
+    authorizer do the same.
+    """
     found = {name: getattr(driver, name, None) for name in FACTORIES}
     own = {name: factory for name, factory in found.items() if isinstance(factory, type)}
     for name, factory in own.items():
-        setattr(driver, name, _judging(factory, judge))
+        setattr(driver, name, _judging(factory, judge, met))
 
     def unwatch() -> None:
         with suppress(Exception):  # a connection that is gone needs no restoring
@@ -93,10 +140,10 @@ def _judge_cursors(driver: Any, judge: Judge) -> Unwatch:
     return unwatch
 
 
-def _judging(kind: type, judge: Judge) -> Callable[..., Any]:
+def _judging(kind: type, judge: Judge, met: Met) -> Callable[..., Any]:
     def make(*arguments: Any, **options: Any) -> Any:
         cursor = _watched(kind)(*arguments, **options)
-        cursor.judge = judge
+        cursor.judge, cursor.met = judge, met
         return cursor
 
     return make
@@ -112,7 +159,11 @@ def _watched(kind: type) -> type:
 def _asking(method: Callable[..., Any]) -> Callable[..., Any]:
     def send(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
         cursor.judge(_text(query, cursor))
-        return method(cursor, query, *arguments, **options)
+        try:
+            return method(cursor, query, *arguments, **options)
+        except Exception as error:
+            cursor.met(error)
+            raise
 
     return send
 
