@@ -1,5 +1,6 @@
 """What a collector does to its connection befalls nobody else: not the next tenant, not the host (G4, G10)."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from attrs import evolve
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 import tenantcollect
@@ -263,3 +264,33 @@ def test_g4_one_tenants_statement_stops_nobody_else(postgresql: PostgresqlHarnes
         assert (report.windows.completed, report.windows.failed) == (180, 1)
         [faulty] = orchestrator.explain("acme", "demo")
         assert (faulty.reason, state in faulty.detail) == ("backoff", True)
+
+
+class Stuck:
+    """A collector that takes the turn to write and then waits for something, whatever it is told."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    @hookimpl
+    def run(self, db: Any) -> None:
+        self.begun.set()
+        db.execute(text("SELECT 1"))
+        self.over.wait(100)
+
+
+def test_g10_the_grace_is_kept_also_where_a_stuck_window_has_the_turn_to_write(migrated_sqlite: URL) -> None:
+    """SQLite has one writer: what is to be stored of the other windows does not wait for one that is given up."""
+    stuck = Stuck()
+    with tenantcollect.connect(
+        migrated_sqlite, collectors={"demo.stuck": stuck}, grace=timedelta(seconds=0.1)
+    ) as orchestrator:
+        for tenant_id in ("acme", "globex", "initech"):
+            orchestrator.configure(tenant_id, "demo", {})
+        stopping = threading.Thread(target=lambda: stuck.begun.wait(60) and orchestrator.stop())
+        stopping.start()
+        orchestrator.run()
+        assert not stuck.over.is_set()
+        stuck.over.set()
+        stopping.join()
+        assert {row.status for row in orchestrator.history()} == {"FAILED"}

@@ -47,7 +47,7 @@ class Minder:
     def _run(self) -> None:
         while not self._stop.wait(LOOK_EVERY_SECONDS):
             turns = [turn for turn in tuple(self.flying) if turn not in self.given_up]
-            for look in (self._tell, self._give_up):
+            for look in (self._tell, self._let_go, self._give_up):
                 for turn in turns:
                     try:
                         look(turn)
@@ -61,10 +61,21 @@ class Minder:
         elif self.place.overdue(turn, self.flying.get(turn)):
             turn.cancel(WindowTimedOut())
 
+    def _hopeless(self, turn: Turn) -> bool:
+        """Whether the window was told to end, and does not."""
+        never_began = self.flying.get(turn) is None
+        return turn.cancelled is not None and (never_began or turn.unheard_for() > PATIENCE_SECONDS)
+
+    def _let_go(self, turn: Turn) -> None:
+        """Take the transaction from a hopeless window before any is ended: where only one may write, the end of each
+        would wait for the one that has its turn.
+        """
+        if turn.transaction is not None and self._hopeless(turn):
+            turn.transaction.abandon()
+
     def _give_up(self, turn: Turn) -> None:
-        """End the turn of a window that was told to end, and does not."""
-        future = self.flying.get(turn)
-        if turn.cancelled and (future is None or turn.unheard_for() > PATIENCE_SECONDS):
-            outcome = self.place.give_up(turn, future)
+        """End the turn of a hopeless window."""
+        if self._hopeless(turn):
+            outcome = self.place.give_up(turn, self.flying.get(turn))
             if outcome is not None:
                 self.given_up[turn] = outcome
