@@ -1,7 +1,7 @@
 """What is still to be collected for a key, cut into windows: one pure formula (floor: contracts, pure).
 
     todo(key) = ( [history_start, horizon) minus coverage(key) ) ∩ coverage(each upstream)
-    horizon   = max(now - settle, end of coverage)
+    horizon   = max(now - settle, end of coverage, end of an unfinished window)
 
 Catch-up after an outage, backfill, replay and the retry of a hole are all this formula (DESIGN 3, G1, G5).
 """
@@ -88,10 +88,10 @@ def plan(
     ``window_limit`` is the halved size after WindowTooLarge; ``unfinished`` a window with a resume point,
     planned again with the same bounds, before all else. Times must be in UTC; nothing is raised.
     """
-    horizon = max(now - terms.settle, coverage.end or now - terms.settle)
+    begun = _begun(unfinished, history_start, coverage, terms)
+    horizon = max([now - terms.settle, *(piece.end for piece in (*coverage.pieces[-1:], *begun))])
     holes = WindowSet.between(history_start, horizon) - coverage
     size = None if terms.snapshot else min(filter(None, (terms.duration, window_limit)), default=None)
-    begun = _begun(unfinished, history_start, holes, terms)
     if not all(up.coverage.covers(window) for window in begun for up in upstreams):
         return Plan(horizon=horizon, blocked=WindowSet(begun), holes=holes, windows_left=len(begun))
     missing = holes - WindowSet(begun)
@@ -114,21 +114,17 @@ def plan(
     )
 
 
-def _begun(
-    unfinished: Window | None,
-    history_start: datetime,
-    holes: WindowSet,
-    terms: Terms,
-) -> tuple[Window, ...]:
-    """The window with a resume point, if it is still missing. Rows of it are durable: whatever became of sizes and
-    limits, it is neither cut nor overlapped by another, or they would be collected twice (G2).
+def _begun(unfinished: Window | None, history_start: datetime, coverage: WindowSet, terms: Terms) -> tuple[Window, ...]:
+    """The window with a resume point, if it is still missing. Rows of it are durable: whatever became of sizes, limits
+    and the clock, it is neither cut nor overlapped by another, or they would be collected twice (G2).
     """
     if unfinished is None:
         return ()
+    missing = WindowSet((unfinished,)) - coverage
     if terms.snapshot:
-        fits = unfinished.start == history_start and bool(holes & WindowSet((unfinished,)))
+        fits = unfinished.start == history_start and bool(missing)
     else:
-        fits = holes.covers(unfinished)
+        fits = unfinished.start >= history_start and missing.covers(unfinished)
     return (unfinished,) if fits else ()
 
 

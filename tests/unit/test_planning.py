@@ -454,9 +454,18 @@ def test_an_unfinished_window_that_no_longer_fits_is_dropped(change: Situation) 
     assert begun not in plan(**{**usual, **change}, unfinished=begun, at_most=ALL).ready
 
 
-@pytest.mark.parametrize("change", [{"window_limit": 5 * MINUTE}, {"terms": Terms(duration=5 * MINUTE)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window_limit": 5 * MINUTE},
+        {"terms": Terms(duration=5 * MINUTE)},
+        {"terms": Terms(settle=45 * MINUTE)},
+        {"now": at(20) - timedelta(seconds=1)},
+        {"now": at(5)},
+    ],
+)
 def test_g2_an_unfinished_window_is_never_cut(change: Situation) -> None:
-    """Rows of it are durable already: cut anew, its first part would be collected twice."""
+    """Rows of it are durable: cut anew, its first part would be collected twice. A pass may be older than it."""
     usual = {"history_start": ORIGIN, "coverage": windows((0, 10)), "terms": Terms(), "now": at(60), **change}
     assert plan(**usual, unfinished=window(10, 20)).ready == (window(10, 20),)
 
@@ -514,6 +523,8 @@ def test_a_snapshot_goes_on_with_its_unfinished_window() -> None:
     """A rate limit in the middle of a snapshot continues at its resume point, with the same bounds."""
     found = quarters(coverage=windows((0, 20)), terms=SNAPSHOT, now=at(62), unfinished=window(0, 60), at_most=1)
     assert found.ready == (window(0, 60),)
+    older = quarters(coverage=windows((0, 20)), terms=SNAPSHOT, now=at(50), unfinished=window(0, 60), at_most=1)
+    assert older.ready == (window(0, 60),)
     for stale in (window(0, 20), window(5, 60), window(70, 80)):
         ready = quarters(coverage=windows((0, 20)), terms=SNAPSHOT, now=at(62), unfinished=stale).ready
         assert ready == (window(0, 62),)
