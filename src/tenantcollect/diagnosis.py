@@ -12,7 +12,7 @@ from attrs import define
 from tenantcollect.catalog import Rotation
 from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent, TenantcollectError
 from tenantcollect.registry import Registry
-from tenantcollect.reports import FindingRow, Severity
+from tenantcollect.reports import FindingRow, Probe, Severity
 from tenantcollect.secrets import Masker
 from tenantcollect.state import State
 from tenantcollect.worker import error_text
@@ -25,8 +25,6 @@ __all__ = ["Diagnosis", "Doctor"]
 NOTICEABLE = timedelta(seconds=5)
 ESSENTIAL = ("database", "schema")
 """Topics without which nothing can run."""
-
-Probe = Callable[[], Iterable[FindingRow]]
 
 
 class Diagnosis(Protocol):
@@ -53,7 +51,7 @@ class Doctor:
         """Everything that was looked at, also what is well; raises nothing."""
         yield from _tried("plugins", self._plugins)
         if self.diagnosis is None:
-            yield FindingRow(topic="database", detail="this state is not kept in a database of ours")
+            yield FindingRow.ok("database", "this state is not kept in a database of ours")
             return
         (first, probe), *others = self.diagnosis.probes(self.registry.tables()).items()
         found = _tried(first, probe)
@@ -67,9 +65,9 @@ class Doctor:
         for row in rows:
             if row.error:
                 action = "mend, upgrade or uninstall that package"
-                yield _finding("plugins", Severity.PROBLEM, f"{row.name}: {row.error}", action)
+                yield FindingRow.problem("plugins", f"{row.name}: {row.error}", action)
         if excluded := self.registry.excluded():
-            yield _finding("plugins", Severity.OK, f"TENANTCOLLECT_PLUGINS leaves out {', '.join(excluded)}")
+            yield FindingRow.ok("plugins", f"TENANTCOLLECT_PLUGINS leaves out {', '.join(excluded)}")
         sound = sum(row.error is None for row in rows)
         yield _finding("plugins", Severity.OK if sound else Severity.WARNING, f"{sound} collectors can be used")
 
@@ -103,10 +101,10 @@ class Doctor:
         distance = max(before - theirs, theirs - after, timedelta())
         told = f"the clock of this machine and that of the database are {distance.total_seconds():.1f} s apart"
         if distance < NOTICEABLE:
-            yield _finding("clock", Severity.OK, told)
+            yield FindingRow.ok("clock", told)
         else:
             action = "run NTP on both; tenantcollect follows the database, collectors that ask this machine do not"
-            yield _finding("clock", Severity.WARNING, told, action)
+            yield FindingRow.warning("clock", told, action)
 
 
 def _tried(topic: str, probe: Probe) -> list[FindingRow]:

@@ -3,10 +3,10 @@
 Times are aware UTC datetimes, durations are seconds, ranges are ``(start, end)`` pairs, half-open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Self
 
 import attrs
 from attrs import field, frozen
@@ -20,6 +20,7 @@ __all__ = [
     "KeyReport",
     "PassReport",
     "PlanRow",
+    "Probe",
     "Severity",
     "StatusRow",
     "WindowCounts",
@@ -160,13 +161,37 @@ class Severity(StrEnum):
 @frozen(kw_only=True)
 class FindingRow:
     """One thing that ``doctor`` looked at. ``severity`` is ok, warning, problem (the CLI's exit code 3) or unusable
-    (the database, 4); ``action`` is what to do, None = nothing.
+    (the database, 4); ``action`` is what to do, None = nothing, for what is ok.
     """
 
     topic: str
     severity: Severity = Severity.OK
     detail: str
     action: str | None = None
+
+    @classmethod
+    def ok(cls, topic: str, detail: str) -> Self:
+        """What is as it should be."""
+        return cls(topic=topic, detail=detail)
+
+    @classmethod
+    def warning(cls, topic: str, detail: str, action: str) -> Self:
+        """What is to be known."""
+        return cls(topic=topic, severity=Severity.WARNING, detail=detail, action=action)
+
+    @classmethod
+    def problem(cls, topic: str, detail: str, action: str) -> Self:
+        """What needs somebody."""
+        return cls(topic=topic, severity=Severity.PROBLEM, detail=detail, action=action)
+
+    @classmethod
+    def unusable(cls, topic: str, detail: str, action: str) -> Self:
+        """What lets nothing run."""
+        return cls(topic=topic, severity=Severity.UNUSABLE, detail=detail, action=action)
+
+
+Probe = Callable[[], Iterable[FindingRow]]
+"""Looks at one thing when it is called."""
 
 
 @frozen(kw_only=True)

@@ -11,11 +11,11 @@ from tenantcollect import reports
 from tenantcollect.events import WindowCommitted
 from tenantcollect.keys import Key
 from tenantcollect.policy import Reason
-from tenantcollect.reports import CollectorRow, PassReport, StatusRow, WindowCounts, as_json
+from tenantcollect.reports import CollectorRow, FindingRow, PassReport, Severity, StatusRow, WindowCounts, as_json
 from tenantcollect.windows import Window
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ROWS = [getattr(reports, name) for name in reports.__all__ if name not in ("Severity", "as_json")]
+ROWS = [getattr(reports, name) for name in reports.__all__ if name not in ("Probe", "Severity", "as_json")]
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -67,3 +67,12 @@ def test_a_schema_is_passed_through_and_other_values_are_plain() -> None:
     )
     assert json.loads(json.dumps(as_json(committed)))["key"]["tenant_id"] == "acme"
     assert as_json(committed)["window"] == {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02T00:00:00+00:00"}
+
+
+def test_a_finding_is_made_by_how_much_it_matters() -> None:
+    """Only what is ok needs nothing to be done."""
+    assert FindingRow.ok("clock", "0.0 s apart") == FindingRow(topic="clock", detail="0.0 s apart")
+    for severity in Severity:
+        if severity is not Severity.OK:
+            made = getattr(FindingRow, severity)("clock", "an hour apart", "run NTP")
+            assert (made.severity, made.action) == (severity, "run NTP")

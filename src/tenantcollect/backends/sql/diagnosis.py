@@ -1,7 +1,7 @@
 """What a SQL database tells of itself (floor: backends); the roles of PostgreSQL have a module of their own."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from sqlalchemy import MetaData, Table, inspect, text
@@ -12,13 +12,12 @@ from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.pooling import pooler
 from tenantcollect.backends.sql.roles import policies, roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS, checked_file
-from tenantcollect.reports import FindingRow, Severity
+from tenantcollect.reports import FindingRow, Probe
 
 __all__ = ["SqlDiagnosis"]
 
 OLDEST_POSTGRESQL = 14
 OLDEST_SQLITE = (3, 40)
-Probe = Callable[[], Iterator[FindingRow]]
 
 
 class SqlDiagnosis:
@@ -46,15 +45,17 @@ class SqlDiagnosis:
     def _sqlite(self) -> Iterator[FindingRow]:
         file = checked_file(self._database.url)
         if not file.exists():
-            yield _unusable("database", f"there is no database {self._database.described()}", f"run: {COMMAND}")
+            yield FindingRow.unusable(
+                "database", f"there is no database {self._database.described()}", f"run: {COMMAND}"
+            )
             return
         with self._database.reading() as connection:
             version = connection.scalar(text("SELECT sqlite_version()"))
         told = f"{self._database.described()} is SQLite {version}"
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            yield _unusable("database", told, "use a Python whose SQLite is 3.40 or newer")
+            yield FindingRow.unusable("database", told, "use a Python whose SQLite is 3.40 or newer")
         else:
-            yield FindingRow(topic="database", detail=told)
+            yield FindingRow.ok("database", told)
 
     def _postgresql(self) -> Iterator[FindingRow]:
         with self._database.reading() as connection:
@@ -62,19 +63,19 @@ class SqlDiagnosis:
             number = int(str(connection.scalar(text("SHOW server_version_num"))))
         told = f"{self._database.described()} is PostgreSQL {version}"
         if number // 10_000 < OLDEST_POSTGRESQL:
-            yield _unusable("database", told, f"upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
+            yield FindingRow.unusable("database", told, f"upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
         else:
-            yield FindingRow(topic="database", detail=told)
+            yield FindingRow.ok("database", told)
 
     def _revision(self) -> Iterator[FindingRow]:
         at, newest = self._schema.current(), self._schema.newest()
         if at == newest:
-            yield FindingRow(topic="schema", detail=f"our tables are at revision {at}")
+            yield FindingRow.ok("schema", f"our tables are at revision {at}")
         elif at is None:
-            yield _unusable("schema", "our tables are not there", f"run: {COMMAND}")
+            yield FindingRow.unusable("schema", "our tables are not there", f"run: {COMMAND}")
         else:
             action = f"run: {COMMAND}; if a newer version of tenantcollect made them, install that one"
-            yield _unusable("schema", f"our tables are at revision {at}, the newest is {newest}", action)
+            yield FindingRow.unusable("schema", f"our tables are at revision {at}, the newest is {newest}", action)
 
     def _tables(self, collected: list[Table]) -> Iterator[FindingRow]:
         missing, lacking = [], []
@@ -88,25 +89,17 @@ class SqlDiagnosis:
                 lacking += [f"{table.fullname}.{name}" for name in table.c.keys() if table.c[name].name not in there]  # noqa: SIM118
         if missing:
             told = f"tables of collectors are missing: {', '.join(missing)}"
-            yield _problem("tables", told, f"run: {COMMAND}")
+            yield FindingRow.problem("tables", told, f"run: {COMMAND}")
         if lacking:
             told = f"tables of collectors lack columns: {', '.join(lacking)}"
-            yield _problem("tables", told, "add them with your own migrations: upgrade alters no collector's table")
-        if not missing and not lacking:
-            yield FindingRow(
-                topic="tables", detail=f"all {len(collected)} tables of the installed collectors are there"
+            yield FindingRow.problem(
+                "tables", told, "add them with your own migrations: upgrade alters no collector's table"
             )
+        if not missing and not lacking:
+            yield FindingRow.ok("tables", f"all {len(collected)} tables of the installed collectors are there")
 
     def _pragmas(self) -> Iterator[FindingRow]:
         """Those that we set; a database that refuses one cannot be connected to at all."""
         with self._database.reading() as connection:
             found = [(name, connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name, _ in PRAGMAS]
-        yield FindingRow(topic="pragmas", detail=", ".join(f"{name}={value}" for name, value in found))
-
-
-def _unusable(topic: str, detail: str, action: str) -> FindingRow:
-    return FindingRow(topic=topic, severity=Severity.UNUSABLE, detail=detail, action=action)
-
-
-def _problem(topic: str, detail: str, action: str) -> FindingRow:
-    return FindingRow(topic=topic, severity=Severity.PROBLEM, detail=detail, action=action)
+        yield FindingRow.ok("pragmas", ", ".join(f"{name}={value}" for name, value in found))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.reports import FindingRow, Severity
+from tenantcollect.reports import FindingRow
 
 __all__ = ["pooler"]
 
@@ -21,24 +21,20 @@ def pooler(database: Database) -> Iterator[FindingRow]:
         driver = first.connection.driver_connection
         threshold = driver.prepare_threshold  # type: ignore[union-attr]
         if driver.info.backend_pid == first.scalar(BACKEND):  # type: ignore[union-attr]
-            yield _found(Severity.OK, "no pooler: connections go to the server itself")
+            yield FindingRow.ok("pooler", "no pooler: connections go to the server itself")
             return
         shared = _shared(database, first)
     prepares = "nothing is prepared" if threshold is None else "but statements are prepared"
     if not shared:
-        yield _found(Severity.OK, "a pooler that gives each connection a server process of its own")
+        yield FindingRow.ok("pooler", "a pooler that gives each connection a server process of its own")
     elif threshold is None:
-        yield _found(Severity.OK, f"a pooler that shares server processes by transaction; {prepares}")
+        yield FindingRow.ok("pooler", f"a pooler that shares server processes by transaction; {prepares}")
     else:
         told = f"a pooler that shares server processes by transaction, {prepares} on one and asked for on another"
-        yield _found(Severity.PROBLEM, told, CURE)
+        yield FindingRow.problem("pooler", told, CURE)
 
 
 def _shared(database: Database, first: Connection) -> bool:
     before = first.scalar(BACKEND)
     with database.connect(database.dialect.writing) as second, second.begin():
         return bool(second.scalar(BACKEND) == before or first.scalar(BACKEND) != before)
-
-
-def _found(severity: Severity, detail: str, action: str | None = None) -> FindingRow:
-    return FindingRow(topic="pooler", severity=severity, detail=detail, action=action)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, text
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.errors import StorageError
-from tenantcollect.reports import FindingRow, Severity
+from tenantcollect.reports import FindingRow
 
 __all__ = ["policies", "roles"]
 
@@ -43,20 +43,22 @@ def roles(database: Database, role: str | None) -> Iterator[FindingRow]:
         reach = list(connection.scalars(OUR_TABLES_IN_REACH, {"names": names, "role": role})) if who and role else []
     if who is None:
         action = f"CREATE ROLE {role} NOLOGIN; GRANT {role} TO {user};"
-        yield _problem("roles", f"the collector_role {role} does not exist: no window can run", action)
+        yield FindingRow.problem("roles", f"the collector_role {role} does not exist: no window can run", action)
         return
     told = f"collectors run as {who.rolname}"
     if role is not None and not _can_become(database, role):
-        yield _problem("roles", f"{user} may not become {role}: no window can run", f"GRANT {role} TO {user};")
+        yield FindingRow.problem(
+            "roles", f"{user} may not become {role}: no window can run", f"GRANT {role} TO {user};"
+        )
     elif who.rolsuper or who.rolbypassrls:
         why = "a superuser" if who.rolsuper else "which has BYPASSRLS"
-        yield _warning("roles", f"{told}, {why}: no policy ever binds it", ORDINARY)
+        yield FindingRow.warning("roles", f"{told}, {why}: no policy ever binds it", ORDINARY)
     elif reach:
         action = f"REVOKE ALL ON {', '.join(reach)} FROM {role}, PUBLIC;"
-        yield _problem("roles", f"{told}, which has rights on tables of ours: {', '.join(reach)}", action)
+        yield FindingRow.problem("roles", f"{told}, which has rights on tables of ours: {', '.join(reach)}", action)
     else:
         rights = "which has no rights on our tables" if role else "with all its rights; there is no collector_role"
-        yield FindingRow(topic="roles", detail=f"{told}, {rights}")
+        yield FindingRow.ok("roles", f"{told}, {rights}")
 
 
 def policies(database: Database, role: str | None, collected: Sequence[Table]) -> Iterator[FindingRow]:
@@ -74,27 +76,29 @@ def policies(database: Database, role: str | None, collected: Sequence[Table]) -
         yield from _judged(row, bound=row.oid in active)
     if role is not None and (closed := [row.name for row in found if not row.writable]):
         action = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(closed)} TO {role};"
-        yield _problem("policies", f"{role} may not write into {', '.join(closed)}", action)
+        yield FindingRow.problem("policies", f"{role} may not write into {', '.join(closed)}", action)
     if bare and (guarded or role is not None):
-        yield _warning("policies", f"without row-level security: {', '.join(bare)}", HOW_TO)
+        yield FindingRow.warning("policies", f"without row-level security: {', '.join(bare)}", HOW_TO)
     elif not guarded:
-        yield FindingRow(topic="policies", detail="no collector's table has row-level security")
+        yield FindingRow.ok("policies", "no collector's table has row-level security")
 
 
 def _judged(row: Any, *, bound: bool) -> Iterator[FindingRow]:
     table, said = row.name, [policy for policy in row.policies if SETTING in policy.lower()]
     if not bound:
         action = ORDINARY if row.forced else f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY; and {ORDINARY}"
-        yield _problem("policies", f"row-level security of {table} does not bind the collectors", action)
+        yield FindingRow.problem("policies", f"row-level security of {table} does not bind the collectors", action)
     elif not row.policies:
-        yield _problem("policies", f"{table} has row-level security and no policy: every row is refused", HOW_TO)
+        yield FindingRow.problem(
+            "policies", f"{table} has row-level security and no policy: every row is refused", HOW_TO
+        )
     elif not said:
-        yield _warning("policies", f"no policy of {table} speaks of {SETTING}", HOW_TO)
+        yield FindingRow.warning("policies", f"no policy of {table} speaks of {SETTING}", HOW_TO)
     elif any("nullif" not in policy.lower() or STRICT.search(policy) for policy in said):
         told = f"a policy of {table} takes the setting as it is, which is missing, or '' on a reused connection"
-        yield _warning("policies", told, f"write NULLIF(current_setting('{SETTING}', true), '')")
+        yield FindingRow.warning("policies", told, f"write NULLIF(current_setting('{SETTING}', true), '')")
     else:
-        yield FindingRow(topic="policies", detail=f"row-level security of {table} binds the collectors")
+        yield FindingRow.ok("policies", f"row-level security of {table} binds the collectors")
 
 
 def _can_become(database: Database, role: str) -> bool:
@@ -109,11 +113,3 @@ def _can_become(database: Database, role: str) -> bool:
 def _names(connection: Connection, tables: Sequence[Table]) -> list[str]:
     """The tables as SQL names them, quoted where they must be."""
     return [connection.dialect.identifier_preparer.format_table(table) for table in tables]
-
-
-def _problem(topic: str, detail: str, action: str) -> FindingRow:
-    return FindingRow(topic=topic, severity=Severity.PROBLEM, detail=detail, action=action)
-
-
-def _warning(topic: str, detail: str, action: str) -> FindingRow:
-    return FindingRow(topic=topic, severity=Severity.WARNING, detail=detail, action=action)
