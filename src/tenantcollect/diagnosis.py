@@ -3,6 +3,7 @@
 Each probe is tried by itself: what one of them meets is a finding, and hides no other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -10,11 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import define
 
 from tenantcollect.catalog import Rotation
-from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent, TenantcollectError
-from tenantcollect.registry import Registry
-from tenantcollect.reports import FindingRow, Probe, Severity
+from tenantcollect.errors import (
+    CatalogFailed,
+    ConfigurationError,
+    DatabaseUnavailable,
+    SchemaNotCurrent,
+    TenantcollectError,
+)
+from tenantcollect.registry import ALLOW_LIST
+from tenantcollect.reports import CollectorRow, FindingRow, Probe, Severity
 from tenantcollect.secrets import Masker
-from tenantcollect.state import State
+from tenantcollect.survey import Survey
 from tenantcollect.worker import error_text
 
 if TYPE_CHECKING:
@@ -25,6 +32,13 @@ __all__ = ["Diagnosis", "Doctor"]
 NOTICEABLE = timedelta(seconds=5)
 ESSENTIAL = ("database", "schema")
 """Topics without which nothing can run."""
+CURES: tuple[tuple[type[BaseException], str], ...] = (
+    (DatabaseUnavailable, "see that it runs, and that the URL is right"),
+    (SchemaNotCurrent, "run: tenantcollect db upgrade"),
+    (CatalogFailed, "repair it where your application reads its tenants; run() cannot go on without it"),
+    (BaseException, "mend what it names; if that is nothing of yours, report it as a bug of tenantcollect"),
+)
+"""What to do about an error that a probe has met: the first that fits."""
 
 
 class Diagnosis(Protocol):
@@ -42,8 +56,7 @@ class Diagnosis(Protocol):
 class Doctor:
     """Examines one orchestrator's surroundings."""
 
-    registry: Registry
-    state: State
+    survey: Survey
     rotations: Callable[[], Iterable[Rotation]]
     diagnosis: Diagnosis | None
 
@@ -52,24 +65,39 @@ class Doctor:
         yield from _tried("plugins", self._plugins)
         if self.diagnosis is None:
             yield FindingRow.ok("database", "this state is not kept in a database of ours")
+            yield from _tried("catalog", self._catalog)
             return
-        (first, probe), *others = self.diagnosis.probes(self.registry.tables()).items()
+        (first, probe), *others = self.diagnosis.probes(self.survey.registry.tables()).items()
         found = _tried(first, probe)
         yield from found
         if all(finding.severity != Severity.UNUSABLE for finding in found):
-            for topic, probe in (*others, ("secrets", self._secrets), ("clock", self._clock)):
+            ours = (("catalog", self._catalog), ("secrets", self._secrets), ("clock", self._clock))
+            for topic, probe in (*others, *ours):
                 yield from _tried(topic, probe)
 
     def _plugins(self) -> Iterator[FindingRow]:
-        rows = self.registry.rows()
+        rows = self.survey.registry.rows()
         for row in rows:
             if row.error:
-                action = "mend, upgrade or uninstall that package"
-                yield FindingRow.problem("plugins", f"{row.name}: {row.error}", action)
-        if excluded := self.registry.excluded():
+                yield FindingRow.problem("plugins", f"{row.name}: {row.error}", _cure_of(row))
+        if excluded := self.survey.registry.excluded():
             yield FindingRow.ok("plugins", f"TENANTCOLLECT_PLUGINS leaves out {', '.join(excluded)}")
         sound = sum(row.error is None for row in rows)
-        yield _finding("plugins", Severity.OK if sound else Severity.WARNING, f"{sound} collectors can be used")
+        if sound:
+            yield FindingRow.ok("plugins", f"{sound} collectors can be used")
+        else:
+            action = "install a package that has collectors, or give connect(collectors=…)"
+            yield FindingRow.warning("plugins", "no collector can be used", action)
+
+    def _catalog(self) -> Iterator[FindingRow]:
+        """Whether it can be asked which tenants there are; a host's own may be down."""
+        try:
+            self.survey.version()
+            tenants = Counter(source.data_source for source in self.survey.sources(None))
+        except SchemaNotCurrent:
+            return  # what `schema` says
+        told = ", ".join(f"{source} for {count}" for source, count in sorted(tenants.items()))
+        yield FindingRow.ok("catalog", f"tenants have configured: {told or 'nothing yet'}")
 
     def _secrets(self) -> Iterator[FindingRow]:
         """What whoever reads the database, or a backup of it, can read; and what nobody can read any more."""
@@ -96,7 +124,7 @@ class Doctor:
 
     def _clock(self) -> Iterator[FindingRow]:
         before = datetime.now(UTC)
-        theirs = self.state.now()
+        theirs = self.survey.state.now()
         after = datetime.now(UTC)
         distance = max(before - theirs, theirs - after, timedelta())
         told = f"the clock of this machine and that of the database are {distance.total_seconds():.1f} s apart"
@@ -107,14 +135,30 @@ class Doctor:
             yield FindingRow.warning("clock", told, action)
 
 
+def _cure_of(row: CollectorRow) -> str:
+    if row.name.startswith(f"{ALLOW_LIST}:"):
+        return f"correct {ALLOW_LIST}, or install that package"
+    return "mend, upgrade or uninstall that package" if row.package else "mend it where it is, or install it anew"
+
+
 def _tried(topic: str, probe: Probe) -> list[FindingRow]:
+    """What ``probe`` finds; what it raises is what was found, also SystemExit: only KeyboardInterrupt is the user's."""
     try:
         return list(probe())
-    except Exception as error:  # noqa: BLE001 - whatever a probe meets is what was found
-        severity = Severity.UNUSABLE if topic in ESSENTIAL else Severity.PROBLEM
-        told = str(error) if isinstance(error, TenantcollectError) else error_text(error).splitlines()[0]
-        action = "see that it runs, and that the URL is right" if isinstance(error, DatabaseUnavailable) else None
-        return [_finding(topic, severity, Masker().storable(told), action)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a host's cipher or catalog, or a plugin, may raise anything
+        found = FindingRow.unusable if topic in ESSENTIAL else FindingRow.problem
+        told = str(error) if isinstance(error, TenantcollectError) else _told(error)
+        cure = next(cure for kind, cure in CURES if isinstance(error, kind))
+        return [found(topic, Masker().storable(told), cure)]
+
+
+def _told(error: BaseException) -> str:
+    """The error, and where it was raised."""
+    headline, *more = error_text(error).splitlines()
+    places = [line.strip() for line in more if line.startswith("  ")]
+    return " at ".join([headline, *places[-1:]])
 
 
 def _finding(topic: str, severity: Severity, detail: str, action: str | None = None) -> FindingRow:

@@ -90,7 +90,7 @@ class Orchestrator:
         self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
         rotations = partial(self._configuring.rotated, Selection(), dry_run=True)
-        self._doctor = Doctor(self.registry, state, rotations, diagnosis)
+        self._doctor = Doctor(self._survey, rotations, diagnosis)
         self._commands = Commands(self._survey, state, self._events)
         self._worker = Worker(
             Parts(

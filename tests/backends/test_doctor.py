@@ -1,5 +1,6 @@
 """``doctor``: what it finds, on SQLite and on PostgreSQL, and that one trouble hides no other."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,6 @@ from sqlalchemy import Column, Integer, MetaData, NullPool, String, Table, creat
 
 import tenantcollect
 from tenantcollect import Orchestrator, hookimpl
-from tenantcollect.backends.memory import MemoryBackend
 from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.reports import FindingRow, Severity, as_json
 from tests.backends.transaction_pooler import pooled
@@ -62,7 +62,7 @@ def examined(url: Any, **options: Any) -> dict[str, list[FindingRow]]:
         found: dict[str, list[FindingRow]] = {}
         for row in orchestrator.doctor():
             found.setdefault(row.topic, []).append(row)
-            assert row.severity in ("ok", "warning") or row.action
+            assert row.severity is Severity.OK or row.action
         return found
 
 
@@ -112,7 +112,7 @@ def role(execute: Callable[..., None]) -> Iterator[str]:
 def test_a_database_in_order_has_no_problem(upgraded: str) -> None:
     """Everything that was looked at is told, also what is well."""
     found = severities(examined(upgraded))
-    shared = {"plugins", "database", "schema", "tables", "secrets", "clock"}
+    shared = {"plugins", "database", "schema", "tables", "catalog", "secrets", "clock"}
     more = {"pragmas"} if upgraded.startswith("sqlite") else {"roles", "policies", "pooler"}
     assert found.keys() == shared | more
     assert {word for words in found.values() for word in words} <= {"ok", "warning"}
@@ -196,6 +196,26 @@ def test_encrypted_secrets_are_well_until_their_key_is_lost(upgraded: str) -> No
     assert (older.severity, "rotate-keys" in (older.action or "")) == (Severity.WARNING, True)
     lost, *_ = examined(upgraded, cipher=FernetCipher(keys[1:]))["secrets"]
     assert (lost.severity, lost.detail.startswith("TOKEN of acme demo")) == (Severity.PROBLEM, True)
+
+
+class Exiting:
+    """A cipher that ends the process instead of answering."""
+
+    key_id = "exiting"
+
+    def encrypt(self, text: str, *, bound_to: str) -> str:
+        return text[::-1]
+
+    def decrypt(self, text: str, *, bound_to: str, key_id: str) -> str:
+        sys.exit(0)
+
+
+def test_a_cipher_that_exits_hides_nothing(upgraded: str) -> None:
+    """SystemExit, too, is a finding, and what comes after it is examined."""
+    with connected(upgraded, cipher=Exiting()) as orchestrator:
+        orchestrator.configure("acme", "demo", {"TOKEN": "tok-3f9a77"})
+    found = severities(examined(upgraded, cipher=Exiting()))
+    assert (found["secrets"], found["clock"]) == ({"problem"}, {"ok"})
 
 
 def test_a_clock_that_is_wrong_is_told(postgresql: str) -> None:
@@ -290,13 +310,3 @@ def test_a_probe_that_fails_hides_no_other(upgraded: str, monkeypatch: pytest.Mo
     assert rows["clock"].severity is Severity.PROBLEM
     assert "ZeroDivisionError" in rows["clock"].detail
     assert rows["tables"].severity is Severity.OK
-
-
-def test_a_state_elsewhere_has_no_database_to_examine() -> None:
-    """The memory backend: the plugins are examined, and nothing else is claimed."""
-    backend = MemoryBackend()
-    orchestrator = Orchestrator(
-        state=backend.state, locks=backend.locks, catalog=backend.catalog, collectors=COLLECTORS
-    )
-    assert [row.topic for row in orchestrator.doctor()] == ["plugins", "database"]
-    orchestrator.close()

@@ -6,8 +6,8 @@ points, ``loading`` imports what they name, ``executors`` finds those that run w
 collectors of it, ``registry`` answers for all.
 """
 
-from tenantcollect.registry.discovery import Problem
+from tenantcollect.registry.discovery import ALLOW_LIST, Problem
 from tenantcollect.registry.executors import installed_executor
 from tenantcollect.registry.registry import Registry
 
-__all__ = ["Problem", "Registry", "installed_executor"]
+__all__ = ["ALLOW_LIST", "Problem", "Registry", "installed_executor"]
