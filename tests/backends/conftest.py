@@ -1,13 +1,14 @@
 """Databases that are migrated already and empty: that is quicker than to migrate each."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from tenantcollect.testing import PostgresqlHarness, SqliteHarness
+from tests.backends.examining import connected
 from tests.postgresql import fresh_database
 
 OTHERS = """
@@ -53,3 +54,30 @@ def migrated_sqlite(sqlite_template: Path, tmp_path: Path) -> URL:
     path = tmp_path / "tenantcollect.db"
     shutil.copy(sqlite_template, path)
     return make_url(f"sqlite:///{path}")
+
+
+@pytest.fixture
+def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed collectors are left out."""
+    monkeypatch.setenv("TENANTCOLLECT_PLUGINS", "nothing")
+
+
+@pytest.fixture
+def collected_postgresql(postgresql_url: str, nothing_else: None) -> str:
+    """A PostgreSQL database with our tables in a schema of their own, and the collector's."""
+    with connected(postgresql_url, schema="tc") as orchestrator:
+        orchestrator.upgrade()
+    return postgresql_url
+
+
+@pytest.fixture
+def execute(collected_postgresql: str) -> Callable[..., None]:
+    """Runs statements as the owner of the database."""
+
+    def run(*statements: str) -> None:
+        engine = create_engine(make_url(collected_postgresql).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    return run

@@ -2,73 +2,19 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
 import time_machine
 from cryptography.fernet import Fernet
-from sqlalchemy import Column, Integer, MetaData, NullPool, String, Table, create_engine, make_url, text
+from sqlalchemy import NullPool, create_engine, make_url, text
 
-import tenantcollect
-from tenantcollect import Orchestrator, hookimpl
 from tenantcollect.contrib.crypto import FernetCipher
-from tenantcollect.reports import FindingRow, Severity, as_json
+from tenantcollect.reports import Severity, as_json
+from tests.backends.examining import COLLECTORS, Broken, connected, examined, severities
 from tests.backends.transaction_pooler import pooled
-
-METADATA = MetaData()
-Table("fact", METADATA, Column("id", Integer, primary_key=True), Column("tenant_id", String), Column("note", String))
-TENANT = "current_setting('tenantcollect.tenant_id', true)"
-OWN = f"CREATE POLICY own ON fact USING (tenant_id = NULLIF({TENANT}, ''))"
-Examine = Callable[..., dict[str, list[FindingRow]]]
-
-
-class Facts:
-    @hookimpl
-    def tables(self) -> MetaData:
-        return METADATA
-
-    @hookimpl
-    def run(self) -> None:
-        """Collect nothing."""
-
-
-class Broken:
-    @hookimpl
-    def runn(self) -> None:
-        """Misspelt."""
-
-
-COLLECTORS: Mapping[str, object] = {"demo.fact": Facts()}
-
-
-@pytest.fixture
-def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installed collectors are left out."""
-    monkeypatch.setenv("TENANTCOLLECT_PLUGINS", "nothing")
-
-
-def connected(url: Any, **options: Any) -> Orchestrator:
-    """An orchestrator that knows one collector and no installed ones."""
-    return tenantcollect.connect(url, **{"collectors": COLLECTORS, **options})
-
-
-def examined(url: Any, **options: Any) -> dict[str, list[FindingRow]]:
-    """The findings by topic."""
-    with connected(url, **options) as orchestrator:
-        found: dict[str, list[FindingRow]] = {}
-        for row in orchestrator.doctor():
-            found.setdefault(row.topic, []).append(row)
-            assert row.severity is Severity.OK or row.action
-        return found
-
-
-def severities(found: dict[str, list[FindingRow]]) -> dict[str, set[str]]:
-    """How much the findings of each topic matter."""
-    return {topic: {row.severity.value for row in rows} for topic, rows in found.items()}
 
 
 @pytest.fixture
@@ -77,36 +23,6 @@ def upgraded(database_url: str) -> str:
     with connected(database_url) as orchestrator:
         orchestrator.upgrade()
     return database_url
-
-
-@pytest.fixture
-def postgresql(postgresql_url: str, nothing_else: None) -> str:
-    """A PostgreSQL database with our tables in a schema of their own, and the collector's."""
-    with connected(postgresql_url, schema="tc") as orchestrator:
-        orchestrator.upgrade()
-    return postgresql_url
-
-
-@pytest.fixture
-def execute(postgresql: str) -> Callable[..., None]:
-    """Runs statements as the owner of the database."""
-
-    def run(*statements: str) -> None:
-        engine = create_engine(make_url(postgresql).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
-
-    return run
-
-
-@pytest.fixture
-def role(execute: Callable[..., None]) -> Iterator[str]:
-    """A role for collectors, with what they need."""
-    name = f"tc_{uuid4().hex}"
-    execute(f"CREATE ROLE {name} NOLOGIN", f"GRANT SELECT, INSERT, UPDATE, DELETE ON fact TO {name}")
-    yield name
-    execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
 def test_a_database_in_order_has_no_problem(upgraded: str) -> None:
@@ -160,10 +76,10 @@ def test_another_revision_is_unusable(upgraded: str) -> None:
     assert "db upgrade" in (row.action or "")
 
 
-def test_a_column_that_upgrade_would_not_add_is_told(execute: Callable[..., None], postgresql: str) -> None:
+def test_a_column_that_upgrade_would_not_add_is_told(execute: Callable[..., None], collected_postgresql: str) -> None:
     """A collector's new version may need a column; upgrade makes tables and alters none."""
     execute("ALTER TABLE fact DROP COLUMN note")
-    [row] = examined(postgresql, schema="tc")["tables"]
+    [row] = examined(collected_postgresql, schema="tc")["tables"]
     assert (row.severity, "fact.note" in row.detail) == (Severity.PROBLEM, True)
 
 
@@ -218,83 +134,17 @@ def test_a_cipher_that_exits_hides_nothing(upgraded: str) -> None:
     assert (found["secrets"], found["clock"]) == ({"problem"}, {"ok"})
 
 
-def test_a_clock_that_is_wrong_is_told(postgresql: str) -> None:
+def test_a_clock_that_is_wrong_is_told(collected_postgresql: str) -> None:
     """An hour between this machine and the database's."""
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=1), tick=True):
-        [row] = examined(postgresql, schema="tc")["clock"]
+        [row] = examined(collected_postgresql, schema="tc")["clock"]
     assert (row.severity, " 3600." in row.detail or " 3599." in row.detail) == (Severity.WARNING, True)
 
 
-def test_a_superuser_is_warned_of(postgresql: str) -> None:
-    """No policy binds a superuser."""
-    [row] = examined(postgresql, schema="tc")["roles"]
-    assert (row.severity, "superuser" in row.detail) == (Severity.WARNING, True)
-
-
-def test_a_collector_role_in_order(execute: Callable[..., None], postgresql: str, role: str) -> None:
-    """A role without rights on ours, and a table with a good policy: nothing to do."""
-    execute("ALTER TABLE fact ENABLE ROW LEVEL SECURITY", OWN)
-    found = examined(postgresql, schema="tc", collector_role=role)
-    assert severities(found)["roles"] == severities(found)["policies"] == {"ok"}
-    assert "binds" in found["policies"][0].detail
-
-
-@pytest.mark.parametrize(
-    ("statements", "topic", "severity", "said"),
-    [
-        (["GRANT SELECT ON tc.tenantcollect_data_source_run TO {role}"], "roles", "problem", "tables of ours"),
-        (["ALTER ROLE {role} BYPASSRLS"], "roles", "warning", "BYPASSRLS"),
-        (["REVOKE ALL ON fact FROM {role}"], "policies", "problem", "may not write into fact"),
-        ([], "policies", "warning", "without row-level security: fact"),
-        (["{enable}", OWN, "ALTER TABLE fact OWNER TO {role}"], "policies", "problem", "does not bind"),
-        (["{enable}", OWN, "ALTER ROLE {role} BYPASSRLS"], "policies", "problem", "does not bind"),
-        (["{enable}"], "policies", "problem", "no policy"),
-        (["{enable}", "CREATE POLICY own ON fact USING (true)"], "policies", "warning", "no policy of fact speaks"),
-        (["{enable}", f"CREATE POLICY own ON fact USING (tenant_id = {TENANT})"], "policies", "warning", "reused"),
-        (
-            ["{enable}", OWN.replace(", true", "")],
-            "policies",
-            "warning",
-            "missing",
-        ),
-    ],
-)
-def test_roles_and_policies_that_do_not_protect(
-    execute: Callable[..., None],
-    postgresql: str,
-    role: str,
-    statements: list[str],
-    topic: str,
-    severity: str,
-    said: str,
-) -> None:
-    """Each way in which isolation looks set up and is not, with what to do."""
-    enable = "ALTER TABLE fact ENABLE ROW LEVEL SECURITY"
-    execute(*(statement.replace("{role}", role).replace("{enable}", enable) for statement in statements))
-    rows = examined(postgresql, schema="tc", collector_role=role)[topic]
-    assert [row.severity.value for row in rows if said in row.detail] == [severity]
-    assert all(row.action for row in rows if said in row.detail)
-
-
-def test_a_role_that_cannot_be_taken_is_told(execute: Callable[..., None], postgresql: str, role: str) -> None:
-    """The role is not there, or is not granted to the user we connect as: no window could run."""
-    [missing] = examined(postgresql, schema="tc", collector_role="tc_nobody")["roles"]
-    assert (missing.severity, "CREATE ROLE tc_nobody" in (missing.action or "")) == (Severity.PROBLEM, True)
-    login = f"{role}_login"
-    execute(f"CREATE ROLE {login} LOGIN", f"GRANT ALL ON SCHEMA tc TO {login}", "CREATE SCHEMA mine")
-    execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA tc TO {login}")
-    try:
-        url = make_url(postgresql).set(username=login)
-        [refused] = examined(url, schema="tc", collector_role=role)["roles"]
-        assert (refused.severity, f"GRANT {role} TO" in (refused.action or "")) == (Severity.PROBLEM, True)
-    finally:
-        execute(f"DROP OWNED BY {login}", f"DROP ROLE {login}")
-
-
 @pytest.mark.parametrize(("threshold", "severity"), [("5", "problem"), ("none", "ok")])
-def test_a_transaction_pooler_is_known(postgresql: str, threshold: str, severity: str) -> None:
+def test_a_transaction_pooler_is_known(collected_postgresql: str, threshold: str, severity: str) -> None:
     """Prepared statements do not live behind one: the cure is said, and with it all is well."""
-    url = make_url(postgresql).set(drivername="postgresql+psycopg")
+    url = make_url(collected_postgresql).set(drivername="postgresql+psycopg")
     with tempfile.TemporaryDirectory(prefix="tc-") as folder, pooled(url, Path(folder)) as through:
         found = examined(through.update_query_dict({"prepare_threshold": threshold}), schema="tc")
     [row] = found["pooler"]

@@ -1,0 +1,52 @@
+"""What ``doctor`` finds around an orchestrator with one collector, by topic."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+import tenantcollect
+from tenantcollect import Orchestrator, hookimpl
+from tenantcollect.reports import FindingRow, Severity
+
+METADATA = MetaData()
+Table("fact", METADATA, Column("id", Integer, primary_key=True), Column("tenant_id", String), Column("note", String))
+
+
+class Facts:
+    @hookimpl
+    def tables(self) -> MetaData:
+        return METADATA
+
+    @hookimpl
+    def run(self) -> None:
+        """Collect nothing."""
+
+
+class Broken:
+    @hookimpl
+    def runn(self) -> None:
+        """Misspelt."""
+
+
+COLLECTORS: Mapping[str, object] = {"demo.fact": Facts()}
+
+
+def connected(url: Any, **options: Any) -> Orchestrator:
+    """An orchestrator that knows one collector and no installed ones."""
+    return tenantcollect.connect(url, **{"collectors": COLLECTORS, **options})
+
+
+def examined(url: Any, **options: Any) -> dict[str, list[FindingRow]]:
+    """The findings by topic."""
+    with connected(url, **options) as orchestrator:
+        found: dict[str, list[FindingRow]] = {}
+        for row in orchestrator.doctor():
+            found.setdefault(row.topic, []).append(row)
+            assert row.severity is Severity.OK or row.action
+        return found
+
+
+def severities(found: dict[str, list[FindingRow]]) -> dict[str, set[str]]:
+    """How much the findings of each topic matter."""
+    return {topic: {row.severity.value for row in rows} for topic, rows in found.items()}
