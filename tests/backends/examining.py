@@ -14,9 +14,14 @@ Table("fact", METADATA, Column("id", Integer, primary_key=True), Column("tenant_
 
 
 class Facts:
+    """A collector with these tables."""
+
+    def __init__(self, metadata: MetaData = METADATA) -> None:
+        self.metadata = metadata
+
     @hookimpl
     def tables(self) -> MetaData:
-        return METADATA
+        return self.metadata
 
     @hookimpl
     def run(self) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import time_machine
 from cryptography.fernet import Fernet
-from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, NullPool, Table, create_engine, make_url, text
 
 from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.reports import Severity, as_json
-from tests.backends.examining import COLLECTORS, Broken, connected, examined, severities
+from tests.backends.examining import COLLECTORS, Broken, Facts, connected, examined, severities
 from tests.backends.transaction_pooler import pooled
 
 
@@ -81,6 +81,14 @@ def test_a_column_that_upgrade_would_not_add_is_told(execute: Callable[..., None
     execute("ALTER TABLE fact DROP COLUMN note")
     [row] = examined(collected_postgresql, schema="tc")["tables"]
     assert (row.severity, "fact.note" in row.detail) == (Severity.PROBLEM, True)
+
+
+def test_a_foreign_key_that_leads_elsewhere_ends_nothing(upgraded: str) -> None:
+    """Tables need no order to be looked for."""
+    elsewhere = MetaData()
+    Table("child", elsewhere, Column("parent", Integer, ForeignKey("somebody.id"), primary_key=True))
+    [row] = examined(upgraded, collectors={"demo.child": Facts(elsewhere)})["tables"]
+    assert (row.severity, "child" in row.detail) == (Severity.PROBLEM, True)
 
 
 def test_what_failed_to_load_and_what_is_left_out_is_told(upgraded: str, nothing_else: None) -> None:

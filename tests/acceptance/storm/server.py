@@ -86,6 +86,13 @@ class Server:
                 raise NoServer(f"the server does not start:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
 
+    def follow(self) -> None:
+        """Be a standby from the next start on."""
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        if self.user is not None:
+            shutil.chown(signal_file, self.user)
+
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError), self.connect():
             return True

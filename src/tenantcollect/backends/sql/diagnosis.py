@@ -2,22 +2,34 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 
 from sqlalchemy import MetaData, Table, inspect, text
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.errors import COMMAND
+from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.pooling import pooler
 from tenantcollect.backends.sql.roles import policies, roles
-from tenantcollect.backends.sql.sqlite import PRAGMAS, checked_file
+from tenantcollect.backends.sql.sqlite import PRAGMAS
+from tenantcollect.errors import Overloaded, StorageError
 from tenantcollect.reports import FindingRow, Probe
 
 __all__ = ["SqlDiagnosis"]
 
 OLDEST_POSTGRESQL = 14
 OLDEST_SQLITE = (3, 40)
+USABLE_FILE = (
+    "give the path of a SQLite file that this user may read and write, in a folder that exists and that it may write"
+)
+PRIMARY = "connect to the primary; a URL that names several servers finds it with target_session_attrs=read-write"
+READ_WRITE = "ALTER ROLE {} SET default_transaction_read_only = off; or take that setting out of the URL"
+SERVER = text(
+    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,"
+    " pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS read_only,"
+    " quote_ident(session_user) AS user"
+)
 
 
 class SqlDiagnosis:
@@ -26,8 +38,12 @@ class SqlDiagnosis:
     def __init__(self, database: Database, schema: SqlSchema, role: str | None) -> None:
         self._database, self._schema, self._role = database, schema, role
 
+    @property
+    def _told(self) -> str:
+        return self._database.described()
+
     def probes(self, tables: Iterable[MetaData]) -> Mapping[str, Probe]:
-        collected = [table for metadata in tables for table in metadata.sorted_tables]
+        collected = [table for metadata in tables for table in metadata.tables.values()]
         shared: dict[str, Probe] = {
             "schema": self._revision,
             "tables": partial(self._tables, collected),
@@ -43,27 +59,42 @@ class SqlDiagnosis:
         }
 
     def _sqlite(self) -> Iterator[FindingRow]:
-        file = checked_file(self._database.url)
-        if not file.exists():
-            yield FindingRow.unusable(
-                "database", f"there is no database {self._database.described()}", f"run: {COMMAND}"
-            )
+        try:
+            if self._database.missing():
+                yield FindingRow.unusable("database", f"there is no database {self._told}", f"run: {COMMAND}")
+                return
+            with self._database.reading() as connection:
+                version = connection.scalar(text("SELECT sqlite_version()"))
+            with suppress(Overloaded):  # who has to wait for another's writing may write
+                self._try_to_write()
+        except (StorageError, OSError) as error:
+            yield FindingRow.unusable("database", f"{self._told}: {error}", USABLE_FILE)
             return
-        with self._database.reading() as connection:
-            version = connection.scalar(text("SELECT sqlite_version()"))
-        told = f"{self._database.described()} is SQLite {version}"
+        told = f"{self._told} is SQLite {version}"
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            yield FindingRow.unusable("database", told, "use a Python whose SQLite is 3.40 or newer")
+            needed = ".".join(map(str, OLDEST_SQLITE))
+            yield FindingRow.unusable("database", told, f"use a Python whose SQLite is {needed} or newer")
         else:
             yield FindingRow.ok("database", told)
 
+    def _try_to_write(self) -> None:
+        """Nothing is kept; to begin is not enough, SQLite lets that also who may only read."""
+        with translating(), self._database.connect(self._database.dialect.single) as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+            connection.exec_driver_sql(f"PRAGMA user_version={version}")
+            connection.rollback()
+
     def _postgresql(self) -> Iterator[FindingRow]:
         with self._database.reading() as connection:
-            version = str(connection.scalar(text("SHOW server_version")))
-            number = int(str(connection.scalar(text("SHOW server_version_num"))))
-        told = f"{self._database.described()} is PostgreSQL {version}"
-        if number // 10_000 < OLDEST_POSTGRESQL:
+            server = connection.execute(SERVER).one()
+        told = f"{self._told} is PostgreSQL {server.version}"
+        if server.number // 10_000 < OLDEST_POSTGRESQL:
             yield FindingRow.unusable("database", told, f"upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
+        elif server.standby:
+            yield FindingRow.unusable("database", f"{told}, a standby: it can only be read", PRIMARY)
+        elif server.read_only:
+            told = f"{told}, which lets us only read: default_transaction_read_only is on"
+            yield FindingRow.unusable("database", told, READ_WRITE.format(server.user))
         else:
             yield FindingRow.ok("database", told)
 

@@ -72,11 +72,20 @@ class Database:
                 self._own_engine = self.dialect.engine(self.url)
             return self._own_engine
 
-    def _require_file(self) -> None:
-        if self.dialect.name == "sqlite" and not checked_file(self.url).absolute().parent.is_dir():
-            folder = checked_file(self.url).absolute().parent
+    def missing(self) -> bool:
+        """Whether it is a SQLite file that is not there yet, or is empty; raises :class:`DatabaseUnavailable` where
+        none can be made.
+        """
+        if self.dialect.name != "sqlite":
+            return False
+        file = checked_file(self.url).absolute()
+        if not file.parent.is_dir():
+            folder = file.parent
             raise DatabaseUnavailable(f"There is no folder {folder} for the database; make it, or give another path.")
-        if self.dialect.name == "sqlite" and not self._create and not checked_file(self.url).exists():
+        return not (file.exists() and file.stat().st_size)
+
+    def _require_file(self) -> None:
+        if self.missing() and not self._create:
             raise SchemaNotCurrent(
                 f"There is no database {self.described()}; run: {COMMAND}, or set TENANTCOLLECT_DATABASE_URL."
             )
