@@ -16,6 +16,7 @@ from tenantcollect.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     SchemaNotCurrent,
+    StorageError,
     TenantcollectError,
 )
 from tenantcollect.registry import ALLOW_LIST
@@ -32,10 +33,13 @@ __all__ = ["Diagnosis", "Doctor"]
 NOTICEABLE = timedelta(seconds=5)
 ESSENTIAL = ("database", "schema")
 """Topics without which nothing can run."""
+IN_OUR_TABLES = ("catalog", "secrets")
+"""Topics that are asked of our tables, not only of the database."""
 CURES: tuple[tuple[type[BaseException], str], ...] = (
     (DatabaseUnavailable, "see that it runs, and that the URL is right"),
     (SchemaNotCurrent, "run: tenantcollect db upgrade"),
     (CatalogFailed, "repair it where your application reads its tenants; run() cannot go on without it"),
+    (StorageError, "mend what it names; the log of the database may say more"),
     (BaseException, "mend what it names; if that is nothing of yours, report it as a bug of tenantcollect"),
 )
 """What to do about an error that a probe has met: the first that fits."""
@@ -61,19 +65,27 @@ class Doctor:
     diagnosis: Diagnosis | None
 
     def findings(self) -> Iterator[FindingRow]:
-        """Everything that was looked at, also what is well; raises nothing."""
-        yield from _tried("plugins", self._plugins)
+        """Everything that was looked at, also what is well; raises nothing.
+
+        What only a database or tables that can be used could answer is not asked of others.
+        """
+        unusable: set[str] = set()
+        for topic, probe in self._probes().items():
+            if unusable.isdisjoint(ESSENTIAL if topic in IN_OUR_TABLES else ("database",)):
+                found = _tried(topic, probe)
+                yield from found
+                unusable |= {finding.topic for finding in found if finding.severity == Severity.UNUSABLE}
+
+    def _probes(self) -> Mapping[str, Probe]:
         if self.diagnosis is None:
-            yield FindingRow.ok("database", "this state is not kept in a database of ours")
-            yield from _tried("catalog", self._catalog)
-            return
-        (first, probe), *others = self.diagnosis.probes(self.survey.registry.tables()).items()
-        found = _tried(first, probe)
-        yield from found
-        if all(finding.severity != Severity.UNUSABLE for finding in found):
-            ours = (("catalog", self._catalog), ("secrets", self._secrets), ("clock", self._clock))
-            for topic, probe in (*others, *ours):
-                yield from _tried(topic, probe)
+            return {"plugins": self._plugins, "database": _elsewhere, "catalog": self._catalog}
+        return {
+            "plugins": self._plugins,
+            **self.diagnosis.probes(self.survey.registry.tables()),
+            "catalog": self._catalog,
+            "secrets": self._secrets,
+            "clock": self._clock,
+        }
 
     def _plugins(self) -> Iterator[FindingRow]:
         rows = self.survey.registry.rows()
@@ -91,11 +103,8 @@ class Doctor:
 
     def _catalog(self) -> Iterator[FindingRow]:
         """Whether it can be asked which tenants there are; a host's own may be down."""
-        try:
-            self.survey.version()
-            tenants = Counter(source.data_source for source in self.survey.sources(None))
-        except SchemaNotCurrent:
-            return  # what `schema` says
+        self.survey.version()
+        tenants = Counter(source.data_source for source in self.survey.sources(None))
         told = ", ".join(f"{source} for {count}" for source, count in sorted(tenants.items()))
         yield FindingRow.ok("catalog", f"tenants have configured: {told or 'nothing yet'}")
 
@@ -133,6 +142,10 @@ class Doctor:
         else:
             action = "run NTP on both; tenantcollect follows the database, collectors that ask this machine do not"
             yield FindingRow.warning("clock", told, action)
+
+
+def _elsewhere() -> Iterator[FindingRow]:
+    yield FindingRow.ok("database", "this state is not kept in a database of ours")
 
 
 def _cure_of(row: CollectorRow) -> str:

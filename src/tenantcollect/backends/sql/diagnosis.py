@@ -11,6 +11,7 @@ from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.pooling import pooler
+from tenantcollect.backends.sql.rights import our_rights
 from tenantcollect.backends.sql.roles import policies, roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS
 from tenantcollect.errors import Overloaded, StorageError
@@ -45,7 +46,7 @@ class SqlDiagnosis:
     def probes(self, tables: Iterable[MetaData]) -> Mapping[str, Probe]:
         collected = [table for metadata in tables for table in metadata.tables.values()]
         shared: dict[str, Probe] = {
-            "schema": self._revision,
+            "schema": self._ours,
             "tables": partial(self._tables, collected),
         }
         if self._database.dialect.name == "sqlite":
@@ -97,6 +98,10 @@ class SqlDiagnosis:
             yield FindingRow.unusable("database", told, READ_WRITE.format(server.user))
         else:
             yield FindingRow.ok("database", told)
+
+    def _ours(self) -> Iterator[FindingRow]:
+        refused = list(our_rights(self._database)) if self._database.dialect.name == "postgresql" else []
+        yield from refused or self._revision()
 
     def _revision(self) -> Iterator[FindingRow]:
         at, newest = self._schema.current(), self._schema.newest()
