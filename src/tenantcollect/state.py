@@ -328,8 +328,8 @@ class State(Protocol):
 class Schema(Protocol):
     """The tables of a backend that has some; every door uses the same migrations."""
 
-    def upgrade(self, tables: Iterable["MetaData"] = ()) -> None:
-        """Bring our tables to the newest revision, and create those of ``tables`` that are missing."""
+    def upgrade(self, tables: Iterable["MetaData"] = (), *, dry_run: bool = False) -> Sequence[str]:
+        """Bring our tables to the newest revision, and create those of ``tables`` that are missing: their names."""
         ...
 
     def current(self) -> str | None:

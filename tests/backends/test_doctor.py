@@ -76,6 +76,28 @@ def test_another_revision_is_unusable(upgraded: str) -> None:
     assert "db upgrade" in (row.action or "")
 
 
+@pytest.mark.parametrize(
+    ("statement", "lost"),
+    [
+        ("DROP TABLE tenantcollect_data_source_hold", "tenantcollect_data_source_hold"),
+        (
+            "ALTER TABLE tenantcollect_data_source_lease DROP COLUMN progress",
+            "tenantcollect_data_source_lease.progress",
+        ),
+        ("DROP TABLE tenantcollect_alembic_version", "tenantcollect_alembic_version"),
+    ],
+)
+def test_what_is_lost_of_our_tables_is_not_to_be_upgraded(upgraded: str, statement: str, lost: str) -> None:
+    """The revision alone does not say that the tables are there; only a backup has what is lost."""
+    url = make_url(upgraded)
+    engine = create_engine(url if upgraded.startswith("sqlite") else url.set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+    [row] = examined(upgraded)["schema"]
+    assert (row.severity, lost in row.detail, "backup" in (row.action or "")) == (Severity.UNUSABLE, True, True)
+
+
 def test_a_column_that_upgrade_would_not_add_is_told(execute: Callable[..., None], collected_postgresql: str) -> None:
     """A collector's new version may need a column; upgrade makes tables and alters none."""
     execute("ALTER TABLE fact DROP COLUMN note")

@@ -1,6 +1,8 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command
 
 
@@ -12,8 +14,9 @@ def test_upgrade_makes_the_file_and_current_agrees(tenantcollect: Command, folde
     current = tenantcollect("db", "current", "--json")
     assert current.code == 0
     assert current.json["current"] == current.json["newest"] == first.json["newest"]
+    assert "git_commit" in first.json["tables"]
     again = tenantcollect("db", "upgrade")
-    assert (again.code, "already" in again.out) == (0, True)
+    assert (again.code, "already" in again.out, "made" in again.out) == (0, True, False)
     assert (folder / "tenantcollect.db").exists()
 
 
@@ -22,6 +25,36 @@ def test_a_dry_run_of_upgrade_makes_no_file(tenantcollect: Command, folder: Path
     ended = tenantcollect("db", "upgrade", "--dry-run")
     assert (ended.code, "would go" in ended.out) == (0, True)
     assert not (folder / "tenantcollect.db").exists()
+
+
+def test_tables_of_new_collectors_are_told_when_they_are_made(tenantcollect: Command, folder: Path) -> None:
+    """With a name, and in the words of what would happen when nothing does."""
+    assert tenantcollect("db", "upgrade").code == 0
+    with sqlite3.connect(folder / "tenantcollect.db") as connection:
+        connection.execute("DROP TABLE git_tag")
+    connection.close()
+    tried = tenantcollect("db", "upgrade", "--dry-run")
+    assert (tried.code, "tables of collectors that would be made: git_tag" in tried.out) == (0, True)
+    done = tenantcollect("db", "upgrade")
+    assert (done.code, "tables of collectors that were made: git_tag" in done.out) == (0, True)
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_upgrade_that_cannot_be_is_refused_dry_or_not(
+    tenantcollect: Command, folder: Path, options: list[str]
+) -> None:
+    """Tables of a newer version, or lost ones: exit code 4, and no advice to do the same again."""
+    assert tenantcollect("db", "upgrade").code == 0
+    for statement, told in (
+        ("UPDATE tenantcollect_alembic_version SET version_num = '9999'", "newer version"),
+        ("DROP TABLE tenantcollect_alembic_version", "restore it from a backup"),
+    ):
+        with sqlite3.connect(folder / "tenantcollect.db") as connection:
+            connection.execute(statement)
+        connection.close()
+        ended = tenantcollect("db", "upgrade", *options)
+        assert (ended.code, ended.out, told in ended.err) == (4, "", True)
+        assert "run: tenantcollect" not in ended.err
 
 
 def test_sql_prints_statements_a_person_can_run(tenantcollect: Command, folder: Path) -> None:

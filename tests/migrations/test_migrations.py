@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, cre
 
 from tenantcollect.backends.sql import SqlBackend, include_name
 from tenantcollect.backends.sql.schema import VERSION_TABLE, tables
-from tenantcollect.errors import SchemaNotCurrent
+from tenantcollect.errors import SchemaNotCurrent, StorageError
 from tenantcollect.keys import EVERYTHING
 
 
@@ -133,8 +133,42 @@ def test_a_database_of_a_newer_version_is_refused(backend: SqlBackend, engine: E
     backend.schema.upgrade()
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(SchemaNotCurrent, match="newer version"):
-        backend.schema.upgrade()
+    for dry_run in (True, False):
+        with pytest.raises(SchemaNotCurrent, match="newer version"):
+            backend.schema.upgrade(dry_run=dry_run)
+
+
+LOSSES = {
+    "a table": f"DROP TABLE {tables().hold.name}",
+    "a column": f"ALTER TABLE {tables().lease.name} DROP COLUMN progress",
+    "the table of the revision": f"DROP TABLE {VERSION_TABLE}",
+    "the revision": f"DELETE FROM {VERSION_TABLE}",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_lost_is_not_said_to_be_upgraded(backend: SqlBackend, engine: Engine, loss: str, dry_run: bool) -> None:
+    """Migrations bring back neither a table nor a column nor the revision: what is lost is named, and untouched."""
+    backend.schema.upgrade()
+    with engine.begin() as connection:
+        connection.execute(text(LOSSES[loss]))
+    before = made_by(engine)
+    names = {"a table": tables().hold.name, "a column": f"{tables().lease.name}.progress"}
+    with pytest.raises(StorageError, match=f"{names.get(loss, VERSION_TABLE)}.* backup") as refused:
+        backend.schema.upgrade(dry_run=dry_run)
+    assert not isinstance(refused.value, SchemaNotCurrent), "whose cure is to upgrade"
+    assert made_by(engine) == before
+
+
+def test_trying_an_upgrade_changes_nothing_and_tells_what_it_would_make(backend: SqlBackend, engine: Engine) -> None:
+    """Ours, and the collectors' that are missing; the names are those that the upgrade itself tells."""
+    rows = MetaData()
+    Table("rows", rows, Column("n", Integer))
+    assert backend.schema.upgrade([rows], dry_run=True) == ["rows"]
+    assert inspect(engine).get_table_names() == []
+    assert backend.schema.upgrade([rows]) == ["rows"]
+    assert backend.schema.upgrade([rows], dry_run=True) == backend.schema.upgrade([rows]) == []
 
 
 def test_missing_tables_name_the_command(backend: SqlBackend) -> None:

@@ -19,20 +19,20 @@ def upgrade(context: typer.Context, dry_run: DryRun = False, json: Json = False)
     """Bring the tables to the newest revision; makes the SQLite file if there is none."""
     from tenantcollect.cli.printing import print_object, say
 
-    target = target_of(context)
-    was_missing = target.missing
-    with target.orchestrator(create=True) as orchestrator:
+    with target_of(context).orchestrator(create=True) as orchestrator:
         schema = _schema(orchestrator)
-        before = None if was_missing else schema.current()
-        if not dry_run:
-            orchestrator.upgrade()
-        database, newest = schema.described(), schema.newest()
+        before, newest = schema.current(), schema.newest()
+        made = schema.upgrade(orchestrator.registry.tables(), dry_run=dry_run)
+        database = schema.described()
     if json:
-        print_object(database, {"before": before, "newest": newest, "dry_run": dry_run})
-    elif before == newest:
-        say(f"{database} is at revision {newest} already; tables of new collectors were made")
+        print_object(database, {"before": before, "newest": newest, "tables": list(made), "dry_run": dry_run})
+        return
+    if before == newest:
+        say(f"{database} is at revision {newest} already")
     else:
         say(f"{database}: {'would go' if dry_run else 'went'} from {before or 'nothing'} to revision {newest}")
+    if made:
+        say(f"tables of collectors that {'would be' if dry_run else 'were'} made: {', '.join(made)}")
 
 
 @commands.command()

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
-from sqlalchemy import MetaData, Table, inspect, text
+from sqlalchemy import MetaData, Table, text
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND, translating
-from tenantcollect.backends.sql.migrate import SqlSchema
+from tenantcollect.backends.sql.migrate import SqlSchema, differences
 from tenantcollect.backends.sql.pooling import pooler
 from tenantcollect.backends.sql.rights import our_rights
 from tenantcollect.backends.sql.roles import policies, roles
@@ -105,7 +105,9 @@ class SqlDiagnosis:
 
     def _revision(self) -> Iterator[FindingRow]:
         at, newest = self._schema.current(), self._schema.newest()
-        if at == newest:
+        if damage := self._schema.damage():
+            yield FindingRow.unusable("schema", damage.told, damage.cure)
+        elif at == newest:
             yield FindingRow.ok("schema", f"our tables are at revision {at}")
         elif at is None:
             yield FindingRow.unusable("schema", "our tables are not there", f"run: {COMMAND}")
@@ -114,15 +116,8 @@ class SqlDiagnosis:
             yield FindingRow.unusable("schema", f"our tables are at revision {at}, the newest is {newest}", action)
 
     def _tables(self, collected: list[Table]) -> Iterator[FindingRow]:
-        missing, lacking = [], []
         with self._database.reading() as connection:
-            inspector = inspect(connection)
-            for table in collected:
-                if not inspector.has_table(table.name, schema=table.schema):
-                    missing.append(table.fullname)
-                    continue
-                there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
-                lacking += [f"{table.fullname}.{name}" for name in table.c.keys() if table.c[name].name not in there]  # noqa: SIM118
+            missing, lacking = differences(connection, collected)
         if missing:
             told = f"tables of collectors are missing: {', '.join(missing)}"
             yield FindingRow.problem("tables", told, f"run: {COMMAND}")

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
-from sqlalchemy import Connection, MetaData, Table, text
+from sqlalchemy import Connection, Table, text
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.schema import VERSION_TABLE
+from tenantcollect.backends.sql.migrate import version_table
 from tenantcollect.reports import FindingRow
 
-__all__ = ["Found", "found", "missing_rights", "our_rights", "version_table"]
+__all__ = ["Found", "found", "missing_rights", "our_rights"]
 
 # By the catalog: a cast to regclass is an error where the schema may not be used.
 FOUND = text(
@@ -65,11 +65,6 @@ def missing_rights(connection: Connection, who: str, needed: Mapping[Found, str]
         yield f"{who} has no right to {rights} on {on}", f"GRANT {rights} ON {on} TO {grantee};"
 
 
-def version_table(database: Database) -> Table:
-    """The table that says which revision ours are at."""
-    return Table(VERSION_TABLE, MetaData(), schema=database.tables.metadata.schema)
-
-
 def our_rights(database: Database) -> Iterator[FindingRow]:
     """What whom we connect as may not do with our tables, though passes and commands do it."""
     ours = database.tables
@@ -82,7 +77,7 @@ def our_rights(database: Database) -> Iterator[FindingRow]:
         ours.guard: "SELECT, INSERT, DELETE",
         ours.config: everything,
         ours.source: everything,
-        version_table(database): "SELECT",
+        version_table(ours.metadata.schema): "SELECT",
     }
     with database.reading() as connection:
         user = str(connection.scalar(text("SELECT current_user")))
