@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from tenantcollect.testing import PostgresqlHarness, SqliteHarness
-from tests.backends.examining import connected
+from tests.backends.examining import Isolated, connected
 from tests.postgresql import fresh_database
 
 OTHERS = """
@@ -81,3 +82,17 @@ def execute(collected_postgresql: str) -> Callable[..., None]:
                 connection.execute(text(statement))
 
     return run
+
+
+@pytest.fixture
+def isolated(postgresql_url: str, nothing_else: None) -> Iterator[Isolated]:
+    """A database in which all is set up for collectors that are to be isolated, but the policies."""
+    name = f"tc_{uuid4().hex}"
+    made = Isolated(make_url(postgresql_url), f"{name}_login", name)
+    made.execute("CREATE ROLE {login} LOGIN", "CREATE ROLE {role} NOLOGIN", "GRANT {role} TO {login}")
+    made.execute("CREATE SCHEMA tc AUTHORIZATION {login}", "GRANT CREATE ON SCHEMA public TO {login}")
+    with connected(made.url(), schema="tc") as orchestrator:
+        orchestrator.upgrade()
+    made.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON fact TO {role}", "GRANT USAGE ON fact_id_seq TO {role}")
+    yield made
+    made.execute("DROP OWNED BY {login}, {role} CASCADE", "DROP ROLE {login}, {role}")

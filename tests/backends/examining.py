@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from attrs import frozen
+from sqlalchemy import URL, Column, Integer, MetaData, NullPool, String, Table, create_engine
 
 import tenantcollect
 from tenantcollect import Orchestrator, hookimpl
@@ -55,3 +56,30 @@ def examined(url: Any, **options: Any) -> dict[str, list[FindingRow]]:
 def severities(found: dict[str, list[FindingRow]]) -> dict[str, set[str]]:
     """How much the findings of each topic matter."""
     return {topic: {row.severity.value for row in rows} for topic, rows in found.items()}
+
+
+@frozen
+class Isolated:
+    """A PostgreSQL database in which ``login`` owns our tables, in the schema tc, and the collector's, and collectors
+    run as ``role``, which may do with the collector's table whatever it has to.
+    """
+
+    server: URL
+    login: str
+    role: str
+
+    def url(self) -> URL:
+        """To connect as the user that is to run passes."""
+        return self.server.set(username=self.login)
+
+    def execute(self, *statements: str) -> None:
+        """Do that as the server's superuser; ``{login}`` and ``{role}`` are their names."""
+        engine = create_engine(self.server.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement.replace("{login}", self.login).replace("{role}", self.role))
+
+    def found(self, topic: str, **options: Any) -> list[FindingRow]:
+        """The findings of a topic."""
+        asked = {"schema": "tc", "collector_role": self.role, **options}
+        return examined(self.url(), **asked).get(topic, [])

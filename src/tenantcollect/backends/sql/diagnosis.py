@@ -10,9 +10,10 @@ from sqlalchemy import MetaData, Table, text
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.migrate import SqlSchema, differences
+from tenantcollect.backends.sql.policies import policies
 from tenantcollect.backends.sql.pooling import pooler
 from tenantcollect.backends.sql.rights import our_rights
-from tenantcollect.backends.sql.roles import policies, roles
+from tenantcollect.backends.sql.roles import roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS
 from tenantcollect.errors import Overloaded, StorageError
 from tenantcollect.reports import FindingRow, Probe

@@ -1,107 +1,73 @@
-"""Who PostgreSQL takes our collectors for, and whether its policies bind them (floor: backends; PROTOCOL 7)."""
+"""Who PostgreSQL takes our collectors for, and what of ours they can reach (floor: backends; PROTOCOL 7)."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import text
 
 from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.migrate import version_table
+from tenantcollect.backends.sql.rights import found
 from tenantcollect.errors import StorageError
 from tenantcollect.reports import FindingRow
 
-__all__ = ["policies", "roles"]
+__all__ = ["ORDINARY", "can_become", "roles"]
 
-SETTING = "tenantcollect.tenant_id"
-TENANT_COLUMN = "tenant_id"
 ORDINARY = "use a role that is neither superuser nor has BYPASSRLS: connect as one, or give connect(collector_role=…)"
-HOW_TO = "see the how-to on isolating tenants"
-# Without `true` a connection that never had the setting meets an error.
-STRICT = re.compile(rf"current_setting\('{re.escape(SETTING)}'::text\)", re.IGNORECASE)
+PLAIN_USER = "connect as a user that is neither superuser nor has BYPASSRLS, and may not become such a role"
+ANOTHER = "give connect(collector_role=…) another role, which owns nothing of ours: {} needs these rights itself"
 
+# Who may become whom goes by the user of the session.
+USER = text("SELECT session_user")
 WHO = text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = coalesce(:role, current_user)")
-OUR_TABLES_IN_REACH = text(
-    "SELECT c.relname FROM unnest(CAST(:names AS text[])) AS n(name) JOIN pg_class c ON c.oid = to_regclass(n.name)"
-    " WHERE has_table_privilege(:role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') ORDER BY 1"
+UNBOUND = text(
+    "SELECT rolname, rolsuper FROM pg_roles WHERE (rolsuper OR rolbypassrls)"
+    " AND pg_has_role(session_user, oid, 'MEMBER') ORDER BY rolname <> session_user, rolname LIMIT 1"
 )
-PROTECTION = text(
-    "SELECT n.name, c.oid, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,"
-    " has_table_privilege(coalesce(:role, current_user), c.oid, 'INSERT') AS writable,"
-    " ARRAY(SELECT concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid))"
-    " FROM pg_policy WHERE polrelid = c.oid) AS policies"
-    " FROM unnest(CAST(:names AS text[])) AS n(name) JOIN pg_class c ON c.oid = to_regclass(n.name)"
+# One row for the role, and one for each role it is a member of, by which it has a right on that table.
+REACH = text(
+    "SELECT n.number, quote_ident(h.rolname) AS holder, h.oid = r.oid AS itself, c.relowner = r.oid AS owner,"
+    " EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee IN (0, r.oid))"
+    " OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a"
+    " WHERE t.attrelid = c.oid AND a.grantee IN (0, r.oid)) AS granted"
+    " FROM unnest(CAST(:oids AS oid[])) WITH ORDINALITY AS n(oid, number) JOIN pg_class c ON c.oid = n.oid"
+    " JOIN pg_roles r ON r.rolname = :role JOIN pg_roles h ON pg_has_role(r.oid, h.oid, 'USAGE') AND (h.oid = r.oid"
+    " OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid AND m.roleid = h.oid))"
+    " WHERE has_table_privilege(h.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')"
+    " OR has_any_column_privilege(h.oid, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES') ORDER BY n.number, holder"
 )
-ACTIVE = text("SELECT row_security_active(CAST(:oid AS oid))")
+MAKES = text(
+    "SELECT quote_ident(nspname) FROM pg_namespace"
+    " WHERE nspname = :schema AND has_schema_privilege(:role, oid, 'CREATE')"
+)
 
 
 def roles(database: Database, role: str | None) -> Iterator[FindingRow]:
-    """Whether collectors can be run as their role, and whether it has rights that it should not have."""
+    """Whether collectors can be run as their role, whether policies can bind it and us, and what of ours it reaches."""
     with database.reading() as connection:
-        user = connection.scalar(text("SELECT current_user"))
+        quote = connection.dialect.identifier_preparer.quote
+        user = str(connection.scalar(USER))
         who = connection.execute(WHO, {"role": role}).one_or_none()
-        names = _names(connection, database.tables.metadata.sorted_tables)
-        reach = list(connection.scalars(OUR_TABLES_IN_REACH, {"names": names, "role": role})) if who and role else []
     if who is None:
-        action = f"CREATE ROLE {role} NOLOGIN; GRANT {role} TO {user};"
+        action = f"CREATE ROLE {quote(str(role))} NOLOGIN; GRANT {quote(str(role))} TO {quote(user)};"
         yield FindingRow.problem("roles", f"the collector_role {role} does not exist: no window can run", action)
-        return
-    told = f"collectors run as {who.rolname}"
-    if role is not None and not _can_become(database, role):
-        yield FindingRow.problem(
-            "roles", f"{user} may not become {role}: no window can run", f"GRANT {role} TO {user};"
-        )
+    elif role is not None and not can_become(database, role):
+        action = f"GRANT {quote(role)} TO {quote(user)};"
+        yield FindingRow.problem("roles", f"{user} may not become {role}: no window can run", action)
     elif who.rolsuper or who.rolbypassrls:
-        why = "a superuser" if who.rolsuper else "which has BYPASSRLS"
-        yield FindingRow.warning("roles", f"{told}, {why}: no policy ever binds it", ORDINARY)
-    elif reach:
-        action = f"REVOKE ALL ON {', '.join(reach)} FROM {role}, PUBLIC;"
-        yield FindingRow.problem("roles", f"{told}, which has rights on tables of ours: {', '.join(reach)}", action)
+        told = f"collectors run as {who.rolname}, which {_why(who)}: no policy ever binds it"
+        yield FindingRow.warning("roles", told, ORDINARY)
     else:
-        rights = "which has no rights on our tables" if role else "with all its rights; there is no collector_role"
-        yield FindingRow.ok("roles", f"{told}, {rights}")
+        yield from _of_us(database, user)
+        if role is None:
+            told = f"collectors run as {who.rolname}, with all its rights; there is no collector_role"
+            yield FindingRow.ok("roles", told)
+        else:
+            yield from _of_collectors(database, role, user)
 
 
-def policies(database: Database, role: str | None, collected: Sequence[Table]) -> Iterator[FindingRow]:
-    """For each collector's table with a tenant: does row-level security bind who collects into it?"""
-    if role is not None and not _can_become(database, role):
-        return  # what `roles` has said
-    of_tenants = [table for table in collected if TENANT_COLUMN in table.c]
-    with database.connect(database.dialect.collector_reading) as connection:
-        found = connection.execute(PROTECTION, {"names": _names(connection, of_tenants), "role": role}).all()
-        database.dialect.read_as(connection, "", role)
-        active = {row.oid for row in found if connection.scalar(ACTIVE, {"oid": row.oid})}
-    bare = [row.name for row in found if not row.enabled]
-    guarded = [row for row in found if row.enabled]
-    for row in guarded:
-        yield from _judged(row, bound=row.oid in active)
-    if role is not None and (closed := [row.name for row in found if not row.writable]):
-        action = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(closed)} TO {role};"
-        yield FindingRow.problem("policies", f"{role} may not write into {', '.join(closed)}", action)
-    if bare and (guarded or role is not None):
-        yield FindingRow.warning("policies", f"without row-level security: {', '.join(bare)}", HOW_TO)
-    elif not guarded:
-        yield FindingRow.ok("policies", "no collector's table has row-level security")
-
-
-def _judged(row: Any, *, bound: bool) -> Iterator[FindingRow]:
-    table, said = row.name, [policy for policy in row.policies if SETTING in policy.lower()]
-    if not bound:
-        action = ORDINARY if row.forced else f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY; and {ORDINARY}"
-        yield FindingRow.problem("policies", f"row-level security of {table} does not bind the collectors", action)
-    elif not row.policies:
-        yield FindingRow.problem(
-            "policies", f"{table} has row-level security and no policy: every row is refused", HOW_TO
-        )
-    elif not said:
-        yield FindingRow.warning("policies", f"no policy of {table} speaks of {SETTING}", HOW_TO)
-    elif any("nullif" not in policy.lower() or STRICT.search(policy) for policy in said):
-        told = f"a policy of {table} takes the setting as it is, which is missing, or '' on a reused connection"
-        yield FindingRow.warning("policies", told, f"write NULLIF(current_setting('{SETTING}', true), '')")
-    else:
-        yield FindingRow.ok("policies", f"row-level security of {table} binds the collectors")
-
-
-def _can_become(database: Database, role: str) -> bool:
+def can_become(database: Database, role: str) -> bool:
+    """Whether collectors' transactions can be run as ``role``."""
     try:
         with database.connect(database.dialect.collector_reading) as connection:
             database.dialect.read_as(connection, "", role)
@@ -110,6 +76,44 @@ def _can_become(database: Database, role: str) -> bool:
     return True
 
 
-def _names(connection: Connection, tables: Sequence[Table]) -> list[str]:
-    """The tables as SQL names them, quoted where they must be."""
-    return [connection.dialect.identifier_preparer.format_table(table) for table in tables]
+def _of_us(database: Database, user: str) -> Iterator[FindingRow]:
+    """What SQL that the server puts together can become, whatever the collectors' role is."""
+    with database.reading() as connection:
+        unbound = connection.execute(UNBOUND).one_or_none()
+    if unbound is not None:
+        becomes = "" if unbound.rolname == user else f" may become {unbound.rolname}, which"
+        told = f"{user}, whom we connect as,{becomes} {_why(unbound)}"
+        yield FindingRow.warning("roles", f"{told}: what gets back to it, as a DO block can, is not bound", PLAIN_USER)
+
+
+def _of_collectors(database: Database, role: str, user: str) -> Iterator[FindingRow]:
+    """What of ours the collectors' role can reach."""
+    told, schema = f"collectors run as {role}", database.tables.metadata.schema
+    with database.reading() as connection:
+        name = connection.dialect.identifier_preparer.quote(role)
+        there = found(connection, [*database.tables.metadata.tables.values(), version_table(schema)])
+        reach = connection.execute(REACH, {"role": role, "oids": [table.oid for table in there]}).all()
+        makes = connection.scalar(MAKES, {"role": role, "schema": schema})
+    if reach:
+        names = {row.number: there[row.number - 1].name for row in reach}
+        told = f"{told}, which has rights on tables of ours: {', '.join(names.values())}"
+        cure = ANOTHER.format(name) if role == user else _cure(reach, names, name)
+        yield FindingRow.problem("roles", told, cure)
+        return
+    yield FindingRow.ok("roles", f"{told}, which has no rights on our tables")
+    if makes:
+        told = f"{told}, which may make tables beside ours, in the schema {makes}"
+        yield FindingRow.warning("roles", told, f"REVOKE CREATE ON SCHEMA {makes} FROM {name}, PUBLIC;")
+
+
+def _cure(reach: Sequence[Any], names: Mapping[int, str], role: str) -> str:
+    """What is granted is to be revoked where it is granted: on the table, or as another role."""
+    if any(row.owner for row in reach):
+        return ANOTHER.format(role)
+    if granted := [names[row.number] for row in reach if row.itself and row.granted]:
+        return f"REVOKE ALL ON {', '.join(granted)} FROM {role}, PUBLIC;"
+    return f"REVOKE {', '.join(sorted({row.holder for row in reach if not row.itself}))} FROM {role};"
+
+
+def _why(row: Any) -> str:
+    return "is a superuser" if row.rolsuper else "has BYPASSRLS"
