@@ -90,7 +90,7 @@ def isolated(postgresql_url: str, nothing_else: None) -> Iterator[Isolated]:
     name = f"tc_{uuid4().hex}"
     made = Isolated(make_url(postgresql_url), f"{name}_login", name)
     made.execute("CREATE ROLE {login} LOGIN", "CREATE ROLE {role} NOLOGIN", "GRANT {role} TO {login}")
-    made.execute("CREATE SCHEMA tc AUTHORIZATION {login}", "GRANT CREATE ON SCHEMA public TO {login}")
+    made.execute("CREATE SCHEMA tc AUTHORIZATION {login}", "GRANT USAGE, CREATE ON SCHEMA public TO {login}")
     with connected(made.url(), schema="tc") as orchestrator:
         orchestrator.upgrade()
     made.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON fact TO {role}", "GRANT USAGE ON fact_id_seq TO {role}")

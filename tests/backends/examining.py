@@ -11,7 +11,13 @@ from tenantcollect import Orchestrator, hookimpl
 from tenantcollect.reports import FindingRow, Severity
 
 METADATA = MetaData()
-Table("fact", METADATA, Column("id", Integer, primary_key=True), Column("tenant_id", String), Column("note", String))
+Table(
+    "fact",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("tenant_id", String, index=True),
+    Column("note", String),
+)
 
 
 class Facts:

@@ -45,7 +45,8 @@ class SqlDiagnosis:
         return self._database.described()
 
     def probes(self, tables: Iterable[MetaData]) -> Mapping[str, Probe]:
-        collected = [table for metadata in tables for table in metadata.tables.values()]
+        # By name: data sources may share a table.
+        collected = [*{table.fullname: table for metadata in tables for table in metadata.tables.values()}.values()]
         shared: dict[str, Probe] = {
             "schema": self._ours,
             "tables": partial(self._tables, collected),
