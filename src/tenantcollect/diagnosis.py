@@ -4,8 +4,9 @@ Each probe is tried by itself: what one of them meets is a finding, and hides no
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
@@ -48,10 +49,11 @@ CURES: tuple[tuple[type[BaseException], str], ...] = (
 class Diagnosis(Protocol):
     """What a backend that has a database can find out about it."""
 
-    def probes(self, tables: "Iterable[MetaData]") -> Mapping[str, Probe]:
-        """Each topic with its probe, ``database`` first: the others are asked only of one that can be used.
+    def probes(self, tables: "Mapping[str, MetaData]", used: Collection[str]) -> Mapping[str, Probe]:
+        """Each topic with its probe; those of ``database`` and ``schema`` are called first.
 
-        ``tables`` are those of the installed collectors. Nothing is asked before a probe is called.
+        ``tables`` are those of the installed data sources, ``used`` those that tenants have, as is known when a later
+        probe is called. Nothing is asked before.
         """
         ...
 
@@ -78,11 +80,17 @@ class Doctor:
 
     def _probes(self) -> Mapping[str, Probe]:
         if self.diagnosis is None:
-            return {"plugins": self._plugins, "database": _elsewhere, "catalog": self._catalog}
+            return {"plugins": self._plugins, "database": _elsewhere, "catalog": partial(self._catalog, set())}
+        registry = self.survey.registry
+        sources = [registry.source(name) for name in registry.data_sources() if registry.sound(name)]
+        tables = {source.name: source.tables for source in sources if source.tables is not None}
+        used = set(tables)
+        probes = dict(self.diagnosis.probes(tables, used))
         return {
             "plugins": self._plugins,
-            **self.diagnosis.probes(self.survey.registry.tables()),
-            "catalog": self._catalog,
+            **{topic: probes.pop(topic) for topic in ESSENTIAL},
+            "catalog": partial(self._catalog, used),
+            **probes,
             "secrets": self._secrets,
             "clock": self._clock,
         }
@@ -101,10 +109,11 @@ class Doctor:
             action = "install a package that has collectors, or give connect(collectors=…)"
             yield FindingRow.warning("plugins", "no collector can be used", action)
 
-    def _catalog(self) -> Iterator[FindingRow]:
-        """Whether it can be asked which tenants there are; a host's own may be down."""
+    def _catalog(self, used: set[str]) -> Iterator[FindingRow]:
+        """Whether it can be asked which tenants there are, as a host's own may be down; narrows ``used`` to theirs."""
         self.survey.version()
         tenants = Counter(source.data_source for source in self.survey.sources(None))
+        used.intersection_update(tenants)
         told = ", ".join(f"{source} for {count}" for source, count in sorted(tenants.items()))
         yield FindingRow.ok("catalog", f"tenants have configured: {told or 'nothing yet'}")
 

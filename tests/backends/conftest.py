@@ -93,6 +93,7 @@ def isolated(postgresql_url: str, nothing_else: None) -> Iterator[Isolated]:
     made.execute("CREATE SCHEMA tc AUTHORIZATION {login}", "GRANT USAGE, CREATE ON SCHEMA public TO {login}")
     with connected(made.url(), schema="tc") as orchestrator:
         orchestrator.upgrade()
+        orchestrator.configure("acme", "demo", {})
     made.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON fact TO {role}", "GRANT USAGE ON fact_id_seq TO {role}")
     yield made
     made.execute("DROP OWNED BY {login}, {role} CASCADE", "DROP ROLE {login}, {role}")

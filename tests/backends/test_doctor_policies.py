@@ -1,10 +1,12 @@
 """``doctor`` on PostgreSQL: whether collectors may work on their tables, and policies bind them to their tenant."""
 
+from typing import NoReturn
+
 import pytest
 from sqlalchemy import Column, MetaData, String, Table
 
 from tenantcollect.reports import FindingRow
-from tests.backends.examining import COLLECTORS, Facts, Isolated
+from tests.backends.examining import COLLECTORS, Facts, Isolated, connected
 
 TENANT = "current_setting('tenantcollect.tenant_id', true)"
 BOUND = f"(tenant_id = NULLIF({TENANT}, ''))"
@@ -17,6 +19,19 @@ ANY_RIGHT = "SELECT, INSERT, UPDATE, DELETE"
 def said(rows: list[FindingRow]) -> list[tuple[str, str]]:
     """How much each finding matters, and what it says."""
     return [(row.severity.value, row.detail) for row in rows]
+
+
+class Down:
+    """A host's catalog that cannot be read."""
+
+    def sources(self, tenant_ids: object = None) -> NoReturn:
+        raise ConnectionError
+
+    def env(self, tenant_id: str, data_source: str) -> NoReturn:
+        raise ConnectionError
+
+    def version(self) -> NoReturn:
+        raise ConnectionError
 
 
 WELL = "is judged by a policy that names the tenant setting"
@@ -106,6 +121,17 @@ def test_what_collectors_lack_is_told_and_the_statement_gives_it(
     assert (row.severity.value, told in row.detail, WELL in well.detail) == (severity, True, True)
     isolated.execute(str(row.action))
     assert [severity for severity, _ in said(isolated.found("policies"))] == ["ok"]
+
+
+def test_what_no_tenant_needs_yet_is_no_problem(isolated: Isolated) -> None:
+    """An installed data source that nobody has, such as the bundled git: what its collectors lack stops nothing."""
+    isolated.execute(ENABLE, OWN, "REVOKE INSERT ON fact FROM {role}")
+    assert said(isolated.found("policies"))[0][0] == "problem"
+    assert said(isolated.found("policies", catalog=Down()))[0][0] == "problem", "it may be anybody's"
+    with connected(isolated.url(), schema="tc") as orchestrator:
+        orchestrator.disconnect("acme", "demo")
+    [(severity, detail), _] = said(isolated.found("policies"))
+    assert (severity, "of a data source that no tenant has" in detail) == ("warning", True)
 
 
 def test_rights_on_single_columns_are_rights(isolated: Isolated) -> None:

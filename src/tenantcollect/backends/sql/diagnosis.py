@@ -1,7 +1,7 @@
 """What a SQL database tells of itself (floor: backends); the roles of PostgreSQL have a module of their own."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -44,12 +44,12 @@ class SqlDiagnosis:
     def _told(self) -> str:
         return self._database.described()
 
-    def probes(self, tables: Iterable[MetaData]) -> Mapping[str, Probe]:
+    def probes(self, tables: Mapping[str, MetaData], used: Collection[str]) -> Mapping[str, Probe]:
         # By name: data sources may share a table.
-        collected = [*{table.fullname: table for metadata in tables for table in metadata.tables.values()}.values()]
+        collected = {table.fullname: table for metadata in tables.values() for table in metadata.tables.values()}
         shared: dict[str, Probe] = {
             "schema": self._ours,
-            "tables": partial(self._tables, collected),
+            "tables": partial(self._tables, collected.values()),
         }
         if self._database.dialect.name == "sqlite":
             return {"database": self._sqlite, **shared, "pragmas": self._pragmas}
@@ -57,7 +57,7 @@ class SqlDiagnosis:
             "database": self._postgresql,
             **shared,
             "roles": partial(roles, self._database, self._role),
-            "policies": partial(policies, self._database, self._role, collected),
+            "policies": partial(self._policies, tables, used),
             "pooler": partial(pooler, self._database),
         }
 
@@ -117,7 +117,13 @@ class SqlDiagnosis:
             action = f"run: {COMMAND}; if a newer version of tenantcollect made them, install that one"
             yield FindingRow.unusable("schema", f"our tables are at revision {at}, the newest is {newest}", action)
 
-    def _tables(self, collected: list[Table]) -> Iterator[FindingRow]:
+    def _policies(self, tables: Mapping[str, MetaData], used: Collection[str]) -> Iterator[FindingRow]:
+        needed = {name: table for source in sorted(used) for name, table in tables[source].tables.items()}
+        others = {name: table for metadata in tables.values() for name, table in metadata.tables.items()}
+        idle = [table for name, table in others.items() if name not in needed]
+        return policies(self._database, self._role, [*needed.values()], idle)
+
+    def _tables(self, collected: Collection[Table]) -> Iterator[FindingRow]:
         with self._database.reading() as connection:
             missing, lacking = differences(connection, collected)
         if missing:

@@ -89,19 +89,27 @@ COMMANDS = (
 """What is judged: each command, PostgreSQL's letter for it, and by which side of a policy."""
 
 
-def policies(database: Database, role: str | None, collected: Sequence[Table]) -> Iterator[FindingRow]:
-    """What collectors may not do with their tables though they have to, and for each table whether they are bound."""
+def policies(
+    database: Database, role: str | None, used: Sequence[Table], idle: Sequence[Table]
+) -> Iterator[FindingRow]:
+    """What collectors may not do with their tables though they have to, and for each table whether they are bound.
+
+    What is missing on ``idle`` tables, those of data sources that no tenant has, stops nothing yet.
+    """
     if role is not None and not can_become(database, role):
         return  # what `roles` has said
     with translating(), database.connect(database.dialect.collector_reading) as connection:
         who = role or str(connection.scalar(USER))
-        there = found(connection, collected)
+        needed, others = found(connection, used), found(connection, idle)
         database.dialect.read_as(connection, "", role)
-        tables = list(_guarded(connection, who, there))
-        refused = list(missing_rights(connection, who, dict.fromkeys(there, ALL)))
+        tables = list(_guarded(connection, who, [*needed, *others]))
+        refused = list(missing_rights(connection, who, dict.fromkeys(needed, ALL)))
+        refused_later = list(missing_rights(connection, who, dict.fromkeys(others, ALL)))
         grantee = connection.dialect.identifier_preparer.quote(who)
     for told, grant in refused:
         yield FindingRow.problem("policies", told, grant)
+    for told, grant in refused_later:
+        yield FindingRow.warning("policies", f"{told}, of a data source that no tenant has", grant)
     if closed := ", ".join(name for table in tables for name in table.protection.sequences):
         told = f"{who} may not use {closed}: a row without a number of its own is refused"
         yield FindingRow.warning("policies", told, f"GRANT USAGE ON SEQUENCE {closed} TO {grantee};")
