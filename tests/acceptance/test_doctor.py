@@ -1,7 +1,8 @@
 """``doctor`` in surroundings that only real servers make."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import URL
 
 from tenantcollect import connect
 from tenantcollect.reports import FindingRow, Severity
+from tests.acceptance.storm.pooler import pooling
 from tests.acceptance.storm.server import NoServer, Server, running
 
 
@@ -22,6 +24,19 @@ def server() -> Iterator[Server]:
             yield server
     except NoServer as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture
+def through(server: Server) -> Iterator[Callable[[str], URL]]:
+    """The same database through a pooler that shares connections so."""
+    with ExitStack() as stack:
+
+        def pooled(mode: str) -> URL:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tc-")))
+            folder.chmod(0o755)
+            return server.url(stack.enter_context(pooling(server, folder, mode)))
+
+        yield pooled
 
 
 def examined(url: URL) -> dict[str, FindingRow]:
@@ -38,3 +53,24 @@ def test_a_standby_is_unusable(server: Server) -> None:
     server.start()
     row = examined(server.url())["database"]
     assert (row.severity, "standby" in row.detail, "primary" in (row.action or "")) == (Severity.UNUSABLE, True, True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "threshold", "topic", "severity", "told"),
+    [
+        ("session", "5", "pooler", Severity.OK, "a server process of its own"),
+        ("transaction", "5", "pooler", Severity.PROBLEM, "prepare_threshold=none"),
+        ("transaction", "none", "pooler", Severity.OK, "nothing is prepared"),
+        ("statement", "none", "database", Severity.UNUSABLE, "pool_mode = transaction"),
+    ],
+)
+def test_each_mode_of_a_pooler_is_known(
+    through: Callable[[str], URL], mode: str, threshold: str, topic: str, severity: Severity, told: str
+) -> None:
+    """PgBouncer itself, by session, by transaction, and by statement, which leaves no transactions to work with."""
+    try:
+        url = through(mode)
+    except NoServer as reason:
+        pytest.skip(str(reason))
+    row = examined(url.update_query_dict({"prepare_threshold": threshold}))[topic]
+    assert (row.severity, told in f"{row.detail} {row.action}") == (severity, True)

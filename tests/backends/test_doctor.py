@@ -164,9 +164,10 @@ def test_a_cipher_that_exits_hides_nothing(upgraded: str) -> None:
     assert (found["secrets"], found["clock"]) == ({"problem"}, {"ok"})
 
 
-def test_a_clock_that_is_wrong_is_told(collected_postgresql: str) -> None:
-    """An hour between this machine and the database's."""
-    with time_machine.travel(datetime.now(UTC) + timedelta(hours=1), tick=True):
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_wrong_is_told(collected_postgresql: str, hours: int) -> None:
+    """An hour between this machine and the database's, whichever is late."""
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours), tick=True):
         [row] = examined(collected_postgresql, schema="tc")["clock"]
     assert (row.severity, " 3600." in row.detail or " 3599." in row.detail) == (Severity.WARNING, True)
 

@@ -21,7 +21,7 @@ listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 max_client_conn = 1000
 default_pool_size = 40
 server_login_retry = 1
@@ -30,13 +30,16 @@ query_wait_timeout = 20
 
 
 @contextmanager
-def pooling(server: Server, folder: Path) -> Iterator[int]:
-    """The port of a pooler that gives each transaction whichever connection is free; raises :class:`NoServer`."""
+def pooling(server: Server, folder: Path, mode: str = "transaction") -> Iterator[int]:
+    """The port of a pooler that gives each transaction whichever connection is free; raises :class:`NoServer`.
+
+    ``mode`` is what it shares connections by: ``session``, ``transaction`` or ``statement``.
+    """
     program = shutil.which("pgbouncer")
     if program is None:
         raise NoServer("pgbouncer is not on PATH")
     port, settings = free_port(), folder / "pgbouncer.ini"
-    settings.write_text(SETTINGS.format(server=server.port, port=port), encoding="utf-8")
+    settings.write_text(SETTINGS.format(server=server.port, port=port, mode=mode), encoding="utf-8")
     with (folder / "pgbouncer.log").open("ab") as log:
         process = subprocess.Popen([program, settings], user=server.user, cwd="/", stdout=log, stderr=log)
     try:

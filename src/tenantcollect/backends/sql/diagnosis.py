@@ -11,11 +11,11 @@ from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.migrate import SqlSchema, differences
 from tenantcollect.backends.sql.policies import policies
-from tenantcollect.backends.sql.pooling import pooler
+from tenantcollect.backends.sql.pooling import BY_STATEMENT, WITHOUT_TRANSACTIONS, pooler
 from tenantcollect.backends.sql.rights import our_rights
 from tenantcollect.backends.sql.roles import roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS
-from tenantcollect.errors import Overloaded, StorageError
+from tenantcollect.errors import DatabaseUnavailable, Overloaded, StorageError
 from tenantcollect.reports import FindingRow, Probe
 
 __all__ = ["SqlDiagnosis"]
@@ -88,8 +88,14 @@ class SqlDiagnosis:
             connection.rollback()
 
     def _postgresql(self) -> Iterator[FindingRow]:
-        with self._database.reading() as connection:
-            server = connection.execute(SERVER).one()
+        try:
+            with self._database.reading() as connection:
+                server = connection.execute(SERVER).one()
+        except DatabaseUnavailable as error:
+            if BY_STATEMENT not in str(error):
+                raise
+            yield FindingRow.unusable("database", f"{self._told}: {error}", WITHOUT_TRANSACTIONS)
+            return
         told = f"{self._told} is PostgreSQL {server.version}"
         if server.number // 10_000 < OLDEST_POSTGRESQL:
             yield FindingRow.unusable("database", told, f"upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")

@@ -7,9 +7,12 @@ from sqlalchemy import Connection, text
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.reports import FindingRow
 
-__all__ = ["pooler"]
+__all__ = ["BY_STATEMENT", "WITHOUT_TRANSACTIONS", "pooler"]
 
 BACKEND = text("SELECT pg_backend_pid()")
+BY_STATEMENT = "statement pooling mode"
+"""What PgBouncer says of a transaction when it shares server processes by statement; we cannot do without any."""
+WITHOUT_TRANSACTIONS = "let the pooler share by transaction, or not at all: pool_mode = transaction, or session"
 CURE = "add ?prepare_threshold=none to the URL, or connect_args={'prepare_threshold': None} to the engine"
 
 
