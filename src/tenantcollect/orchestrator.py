@@ -129,9 +129,11 @@ class Orchestrator:
         A host's engine, executor and session are left alone. Nothing of ours runs afterwards, but a thread whose
         collector hangs: it is fenced off, and ends with the process.
         """
-        self._passes.end()
-        if self._on_close is not None:
-            self._on_close()
+        try:
+            self._passes.end()
+        finally:
+            if self._on_close is not None:
+                self._on_close()
 
     def stop(self) -> None:
         """Claim nothing more; running passes end after their open windows, or after ``grace``. From any thread."""

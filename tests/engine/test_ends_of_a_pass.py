@@ -70,6 +70,31 @@ def test_close_waits_for_the_pass_that_runs(make, backend):
     assert [key.reason for key in reports[0].keys] == ["runnable"]
 
 
+def test_g10_close_lets_go_of_what_is_ours_though_the_wait_is_interrupted(make):
+    """Ctrl-C while ``close()`` waits for a pass reaches the caller, after the engine was disposed."""
+    main, begun, closed, reports = threading.main_thread().ident, threading.Event(), [], []
+
+    def run(context):
+        begun.set()
+        try:
+            while True:
+                context.raise_if_cancelled()
+                time.sleep(0.01)
+        finally:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    orchestrator = make({"hub.item": collector(run)}, grace=timedelta(), on_close=lambda: closed.append(True))
+    orchestrator.configure("acme", "hub", {})
+    running = threading.Thread(target=lambda: reports.append(orchestrator.run()))
+    running.start()
+    assert begun.wait(10)
+    with pytest.raises(KeyboardInterrupt):
+        orchestrator.close()
+    assert closed == [True]
+    running.join(10)
+    assert [key.reason for key in reports[0].keys] == ["runnable"]
+
+
 def test_close_inside_a_pass_does_not_wait_for_itself(make):
     """A subscriber may close the orchestrator it is told by."""
     orchestrator = make({"hub.item": collector(lambda: None)})
