@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from tenantcollect.apps import from_app
 from tenantcollect.catalog import Catalog
@@ -18,6 +18,7 @@ from tenantcollect.locks import DEFAULT_TTL, Locks
 from tenantcollect.orchestrator import Orchestrator
 from tenantcollect.policy import FIRST_DELAY
 from tenantcollect.secrets import Masker
+from tenantcollect.settings import Seconds, Settings
 from tenantcollect.state import State
 from tenantcollect.worker import Errand, Report, error_text
 
@@ -43,7 +44,7 @@ class Recipe:
     url: str | None = field(default=None, repr=False)
     schema: str | None = None
     collector_role: str | None = None
-    retry_delay: timedelta = FIRST_DELAY
+    settings: Settings = field(factory=Settings)
     cipher: MakeCipher | None = field(default=None, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,8 +76,8 @@ class Recipe:
             schema=self.schema,
             collector_role=self.collector_role,
             create=False,
-            retry_delay=self.retry_delay,
             cipher=self.cipher,
+            **asdict(self.settings),
         )
 
 
@@ -100,10 +101,10 @@ def connect(
     executor: Executor | None = None,
     app: str | None = None,
     concurrency: int = 4,
-    lease_ttl: timedelta = DEFAULT_TTL,
-    retry_delay: timedelta = FIRST_DELAY,
-    window_timeout: timedelta | None = None,
-    grace: timedelta = timedelta(seconds=30),
+    lease_ttl: Seconds = DEFAULT_TTL,
+    retry_delay: Seconds = FIRST_DELAY,
+    window_timeout: Seconds | None = None,
+    grace: Seconds = timedelta(seconds=30),
     schema: str | None = None,
     collector_role: str | None = None,
     create: bool = True,
@@ -121,11 +122,18 @@ def connect(
     """
     from tenantcollect.backends.sql import SqlBackend
 
+    settings = Settings(
+        concurrency=concurrency,
+        lease_ttl=lease_ttl,
+        retry_delay=retry_delay,
+        window_timeout=window_timeout,
+        grace=grace,
+    )
     make, given = _cipher(cipher, catalog)
     extensions, encrypts = tuple(extensions), make() if make else given
     objects = (app, collectors, extensions or None, clock, resolve_env, catalog, locks, state, given)
     url = engine_or_url if isinstance(engine_or_url, str) and objects.count(None) == len(objects) else None
-    recipe = partial(Recipe, schema=schema, collector_role=collector_role, retry_delay=retry_delay, cipher=make)
+    recipe = partial(Recipe, schema=schema, collector_role=collector_role, settings=settings, cipher=make)
     backend = SqlBackend(engine_or_url, schema=schema, collector_role=collector_role, create=create, cipher=encrypts)
     return Orchestrator(
         state=state or backend.state,
@@ -137,14 +145,10 @@ def connect(
         resolve_env=resolve_env,
         executor=executor,
         perform=recipe(app=app, url=url) if _elsewhere(executor, app) else None,
-        concurrency=concurrency,
-        lease_ttl=lease_ttl,
-        retry_delay=retry_delay,
-        window_timeout=window_timeout,
-        grace=grace,
         schema=backend.schema,
         diagnosis=backend.diagnosis,
         on_close=backend.close,
+        **asdict(settings),
     )
 
 

@@ -20,7 +20,7 @@ from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Event, Events
 from tenantcollect.inspection import CHECK_TIMEOUT, Inspection, checked
 from tenantcollect.keys import Key, Selection, checked_name, checked_tenant
-from tenantcollect.locks import DEFAULT_TTL, Locks, checked_ttl
+from tenantcollect.locks import DEFAULT_TTL, Locks
 from tenantcollect.passes import Engine, Limits, Passes
 from tenantcollect.policy import FIRST_DELAY
 from tenantcollect.registry import Registry
@@ -35,6 +35,7 @@ from tenantcollect.reports import (
     StatusRow,
 )
 from tenantcollect.secrets import Secret
+from tenantcollect.settings import Seconds, Settings, duration
 from tenantcollect.state import Revision, Schema, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import Window, utc
@@ -70,16 +71,21 @@ class Orchestrator:
         executor: Executor | None = None,
         perform: Callable[[Errand], Report] | None = None,
         concurrency: int = 4,
-        lease_ttl: timedelta = DEFAULT_TTL,
-        retry_delay: timedelta = FIRST_DELAY,
-        window_timeout: timedelta | None = None,
-        grace: timedelta = timedelta(seconds=30),
+        lease_ttl: Seconds = DEFAULT_TTL,
+        retry_delay: Seconds = FIRST_DELAY,
+        window_timeout: Seconds | None = None,
+        grace: Seconds = timedelta(seconds=30),
         schema: Schema | None = None,
         diagnosis: Diagnosis | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        if not 1 <= concurrency <= 1000:
-            raise ConfigurationError(f"concurrency must be a whole number from 1 to 1000, not {concurrency!r}")
+        settings = Settings(
+            concurrency=concurrency,
+            lease_ttl=lease_ttl,
+            retry_delay=retry_delay,
+            window_timeout=window_timeout,
+            grace=grace,
+        )
         self.state, self.locks, self.catalog = state, locks, catalog
         self.schema = schema
         self.registry = Registry(collectors, tuple(extensions))
@@ -100,8 +106,7 @@ class Orchestrator:
                 emit=self._events.emit,
                 clock=self.now,
                 tables=self.registry.table_names,
-                retry_delay=retry_delay,
-                window_timeout=window_timeout,
+                settings=settings,
             )
         )
         engine = Engine(
@@ -110,9 +115,7 @@ class Orchestrator:
             survey=self._survey,
             place=place_of(self._worker, executor, perform),
             owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
-            lease_ttl=checked_ttl(lease_ttl),
-            grace=grace,
-            concurrency=concurrency,
+            settings=settings,
             emit=self._events.emit,
         )
         self._passes = Passes(engine=engine, clock=self.now, edition=self._edition)
@@ -163,15 +166,14 @@ class Orchestrator:
         script: Names = None,
         *,
         max_windows: int | None = None,
-        max_duration: float | timedelta | None = None,
+        max_duration: Seconds | None = None,
     ) -> PassReport:
         """One pass: sweep over all that is due until nothing is runnable; ``max_duration`` in seconds.
 
         A collector's failure is in the report, not raised, and so is what stopped the pass early. Raises
         :class:`SchemaNotCurrent` and :class:`DatabaseUnavailable` when the pass could not begin.
         """
-        seconds = max_duration.total_seconds() if isinstance(max_duration, timedelta) else max_duration
-        return self._passes.run(Selection(tenant_id, data_source, script), Limits(max_windows, seconds))
+        return self._passes.run(Selection(tenant_id, data_source, script), Limits(max_windows, max_duration))
 
     def perform(self, errand: Errand) -> Report:
         """Run one window that another process has claimed: what a child of an ``executor`` calls."""
@@ -216,16 +218,19 @@ class Orchestrator:
         return self._doctor.findings()
 
     def check(
-        self, tenant_id: Names = None, data_source: Names = None, *, timeout: float = CHECK_TIMEOUT
+        self, tenant_id: Names = None, data_source: Names = None, *, timeout: Seconds = CHECK_TIMEOUT
     ) -> Iterator[CheckRow]:
         """Validate the configuration of each selected data source and ask its ``check`` hook.
 
         One that does not answer within ``timeout`` seconds is reported so, and its thread is left behind.
         """
+        seconds = duration(timeout, "timeout").total_seconds()
         chosen = Selection(None, data_source).data_sources
-        for source in self.configured(tenant_id):
-            if chosen is None or source.data_source in chosen:
-                yield checked(source, self.registry, self._configuring.resolved, timeout)
+        return (
+            checked(source, self.registry, self._configuring.resolved, seconds)
+            for source in self.configured(tenant_id)
+            if chosen is None or source.data_source in chosen
+        )
 
     def pause(
         self,

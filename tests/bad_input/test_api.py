@@ -113,6 +113,20 @@ def test_source_or_script_that_is_none(name: Any) -> None:
             orchestrator.run(*chosen)
 
 
+@pytest.mark.parametrize("settings", [{"grace": "1"}, {"lease_ttl": 1}, {"concurrency": 2.5}, {"retry_delay": -1}])
+def test_setting_that_is_none(settings: dict[str, Any]) -> None:
+    """ConfigurationError before any connection."""
+    with pytest.raises(ConfigurationError) as refused:
+        connect(NOWHERE, **settings)
+    assert set(refused.value.fields) == set(settings)
+
+
+def test_timeout_that_is_none(hub: Orchestrator) -> None:
+    """ConfigurationError before anything is asked."""
+    with pytest.raises(ConfigurationError, match=r"^timeout must be a timedelta or a number of seconds"):
+        hub.check(timeout="soon")  # type: ignore[arg-type]
+
+
 def test_tenants_are_compared_after_nfc(hub: Orchestrator) -> None:
     """One tenant, however its name was typed."""
     hub.configure("caf\u0065\u0301", "hub", {"WAY": "fine"})

@@ -88,6 +88,7 @@ def test_a_history_that_begins_in_the_future_is_refused(make):
         {"max_duration": -1},
         {"max_duration": timedelta(seconds=-1)},
         {"max_duration": float("nan")},
+        {"max_duration": True},
         {"max_duration": "60"},
     ],
 )

@@ -83,7 +83,7 @@ def test_g10_close_lets_go_of_what_is_ours_though_the_wait_is_interrupted(make):
         finally:
             signal.pthread_kill(main, signal.SIGINT)
 
-    orchestrator = make({"hub.item": collector(run)}, grace=timedelta(), on_close=lambda: closed.append(True))
+    orchestrator = make({"hub.item": collector(run)}, grace=0, on_close=lambda: closed.append(True))
     orchestrator.configure("acme", "hub", {})
     running = threading.Thread(target=lambda: reports.append(orchestrator.run()))
     running.start()

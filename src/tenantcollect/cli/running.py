@@ -23,7 +23,7 @@ from tenantcollect.cli.options import (
     RetryDelay,
     WindowTimeout,
 )
-from tenantcollect.cli.target import Engine, database_of, target_of
+from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
@@ -52,11 +52,11 @@ def run(
     """Run one pass: collect all that is due."""
     from tenantcollect.cli.printing import print_object
     from tenantcollect.cli.selecting import require_some
+    from tenantcollect.settings import Settings
 
     _refuse_with_app(context)
-    engine = Engine(
+    settings = Settings.given(
         concurrency=concurrency,
-        executor=executor,
         lease_ttl=lease_ttl,
         retry_delay=retry_delay,
         window_timeout=window_timeout,
@@ -64,7 +64,7 @@ def run(
     )
     target = target_of(context)
     chosen = (tenant, data_source, script)
-    with target.orchestrator(engine=engine) as orchestrator:
+    with target.orchestrator(executor=executor, settings=settings) as orchestrator:
         report = run_pass(orchestrator, chosen, max_windows, max_duration, show=not (quiet or json))
         if json:
             print_object(database_of(orchestrator), report)

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typer import Context
 
@@ -14,37 +14,13 @@ from tenantcollect.cli.environment import environment_cipher, text_of
 
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
+    from tenantcollect.settings import Settings
 
 DEFAULT_URL = "sqlite:///tenantcollect.db"
 THREADS = "threads"
 URL_VARIABLE = "TENANTCOLLECT_DATABASE_URL"
 # `user:password@` behind the scheme, or a password among the options of the URL.
 PASSWORD = re.compile(r"://[^/:@]*:[^@]+@|[?&][^=&]*(password|passwd|secret)[^=&]*=", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
-    """How the orchestrator runs windows; None = the library's own default. Times are in seconds."""
-
-    concurrency: int | None = None
-    executor: str | None = None
-    lease_ttl: float | None = None
-    retry_delay: float | None = None
-    window_timeout: float | None = None
-    grace: float | None = None
-
-    def arguments(self) -> dict[str, Any]:
-        """What is set, as ``connect`` takes it."""
-        from datetime import timedelta
-
-        seconds = {
-            "lease_ttl": self.lease_ttl,
-            "retry_delay": self.retry_delay,
-            "window_timeout": self.window_timeout,
-            "grace": self.grace,
-        }
-        durations = {name: timedelta(seconds=value) for name, value in seconds.items() if value is not None}
-        return durations if self.concurrency is None else {**durations, "concurrency": self.concurrency}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -107,8 +83,10 @@ class Target:
         return file is not None and not (file.exists() and file.stat().st_size)
 
     @contextmanager
-    def orchestrator(self, *, create: bool = False, engine: Engine | None = None) -> Iterator["Orchestrator"]:
-        """The orchestrator for one command.
+    def orchestrator(
+        self, *, create: bool = False, executor: str | None = None, settings: "Settings | None" = None
+    ) -> Iterator["Orchestrator"]:
+        """The orchestrator for one command; None = the library's own default.
 
         Raises :class:`SchemaNotCurrent` for a SQLite file that is not there, unless ``create``.
         """
@@ -121,22 +99,24 @@ class Target:
                 f"there is no database {self.database_file()}; set {URL_VARIABLE} or --database-url, "
                 "or make it: tenantcollect db upgrade"
             )
-        connected = from_app(self.app) if self.app else self._connected(create, engine or Engine())
+        connected = from_app(self.app) if self.app else self._connected(create, executor, settings)
         with connected as orchestrator:
             logs_to_stderr()
             yield orchestrator
 
     @contextmanager
-    def _connected(self, create: bool, engine: Engine) -> Iterator["Orchestrator"]:
+    def _connected(self, create: bool, executor: str | None, settings: "Settings | None") -> Iterator["Orchestrator"]:
+        from attrs import asdict
+
         from tenantcollect.compose import connect
         from tenantcollect.registry import installed_executor
+        from tenantcollect.settings import Settings
 
-        threads = engine.executor in (None, THREADS)
+        threads = executor in (None, THREADS)
+        chosen = asdict(settings or Settings())
         with (
-            nullcontext() if threads else installed_executor(engine.executor or "")() as executor,
-            connect(
-                self.url, create=create, cipher=environment_cipher, executor=executor, **engine.arguments()
-            ) as orchestrator,
+            nullcontext() if threads else installed_executor(executor or "")() as place,
+            connect(self.url, create=create, cipher=environment_cipher, executor=place, **chosen) as orchestrator,
         ):
             yield orchestrator
 

@@ -1,13 +1,13 @@
 """The parts that passes work with."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from attrs import define, field
 
 from tenantcollect.events import Event
 from tenantcollect.keys import Key
 from tenantcollect.locks import Locks
+from tenantcollect.settings import Settings
 from tenantcollect.state import State
 from tenantcollect.survey import Survey
 from tenantcollect.worker import Place
@@ -24,9 +24,7 @@ class Engine:
     survey: Survey
     place: Place
     owner: str
-    lease_ttl: timedelta
-    grace: timedelta
-    concurrency: int
+    settings: Settings
     emit: Callable[[Event], None]
     stale: set[Key] = field(factory=set)
     """The keys that were told to be stale, and have not caught up since."""

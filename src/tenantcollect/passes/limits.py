@@ -2,32 +2,29 @@
 
 import threading
 import time
-from typing import Any
+from datetime import timedelta
 
-from attrs import define, field
+from attrs import converters, define, field
 
-from tenantcollect.errors import ConfigurationError
+from tenantcollect.settings import duration, whole_number
 
 __all__ = ["Limits"]
 
 
-def _whole(_: object, __: object, value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigurationError(f"max_windows must be a whole number of at least 1, not {ascii(value)[:40]}")
+def _max_windows(value: object) -> int:
+    return whole_number(value, "max_windows", least=1)
 
 
-def _length(_: object, __: object, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and not (number and value >= 0):
-        raise ConfigurationError(f"max_duration must be a number of seconds of at least 0, not {ascii(value)[:40]}")
+def _max_duration(value: object) -> timedelta:
+    return duration(value, "max_duration", least=timedelta())
 
 
 @define
 class Limits:
     """How much a pass may do; windows are taken one by one, from any thread. Raises :class:`ConfigurationError`."""
 
-    max_windows: int | None = field(default=None, validator=_whole)
-    max_seconds: float | None = field(default=None, validator=_length)
+    max_windows: int | None = field(default=None, converter=converters.optional(_max_windows))
+    max_duration: timedelta | None = field(default=None, converter=converters.optional(_max_duration))
     _started: float = field(factory=time.monotonic)
     _taken: int = 0
     _lock: threading.Lock = field(factory=threading.Lock)
@@ -48,5 +45,6 @@ class Limits:
     @property
     def spent(self) -> bool:
         """Whether no further window may be begun."""
-        late = self.max_seconds is not None and time.monotonic() - self._started >= self.max_seconds
+        age = time.monotonic() - self._started
+        late = self.max_duration is not None and age >= self.max_duration.total_seconds()
         return late or (self.max_windows is not None and self._taken >= self.max_windows)

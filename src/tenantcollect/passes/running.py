@@ -37,7 +37,7 @@ class Passes:
         """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
         now = self.clock()
         self.engine.emit(PassStarted(at=now))
-        with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.lease_ttl) as heartbeat:
+        with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.settings.lease_ttl) as heartbeat:
             this = Pass(engine=self.engine, selection=selection, now=now, limits=limits, heartbeat=heartbeat)
             with self._counted(this):
                 down = self._sync(this) or this.sweep()
@@ -59,7 +59,7 @@ class Passes:
         with self._quiet:
             self._quiet.wait_for(
                 lambda: all(this.runs_in(me) for this in self._running),
-                timeout=self.engine.grace.total_seconds() + ENDING_SECONDS,
+                timeout=self.engine.settings.grace.total_seconds() + ENDING_SECONDS,
             )
 
     @contextmanager

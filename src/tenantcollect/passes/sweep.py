@@ -75,7 +75,7 @@ class Pass:
 
     @_capacity.default
     def _slots(self) -> Capacity:
-        return Capacity(self.engine.concurrency)
+        return Capacity(self.engine.settings.concurrency)
 
     def sync(self) -> None:
         """Make the rows of keys that are new, and look again at all that was parked (PROTOCOL P0)."""
@@ -232,7 +232,8 @@ class Pass:
         leases: dict[Key, Lease] = {}
         claims: dict[Key, Claim] = {}
         try:
-            acquired = self.engine.locks.acquire(list(plans), owner=self.engine.owner, ttl=self.engine.lease_ttl)
+            engine = self.engine
+            acquired = engine.locks.acquire(list(plans), owner=engine.owner, ttl=engine.settings.lease_ttl)
             leases = {lease.key: lease for lease in acquired}
             self.tally.busy |= set(plans) - set(leases)
             self._settled |= set(plans) - set(leases)
@@ -292,7 +293,7 @@ class Pass:
             collector=facts.collectors[key.collector],
             revision=facts.sources[key.data_source].revision,
             planned_at=self.now,
-            ttl=self.engine.lease_ttl,
+            ttl=self.engine.settings.lease_ttl,
             dependents=[facts.key(name) for name in facts.graph.downstreams(key.collector)],
             descendants=[facts.key(name) for name in facts.graph.descendants(key.collector)],
             next_window=self._planner(facts, key),
@@ -333,7 +334,7 @@ class Pass:
         if not self.stop.is_set():
             return True
         self._stopped_at = self._stopped_at or time.monotonic()
-        return time.monotonic() - self._stopped_at <= self.engine.grace.total_seconds()
+        return time.monotonic() - self._stopped_at <= self.engine.settings.grace.total_seconds()
 
     def _ended(self, turn: Turn, outcome: Outcome) -> None:
         key = turn.lease.key

@@ -98,7 +98,7 @@ class Children:
             seen=turn.seen,
             revision=turn.revision,
             planned_at=turn.planned_at,
-            timeout=self._timeout(turn),
+            timeout=self.worker.parts.timeout(turn.collector),
             dependents=tuple(turn.dependents),
             descendants=tuple(turn.descendants),
             log_level=logging.getLogger("tenantcollect").getEffectiveLevel(),
@@ -128,7 +128,7 @@ class Children:
         """See :meth:`~tenantcollect.worker.places.Place.overdue`; the time of a window counts from its beginning."""
         if turn.deadline is None:
             if (future is not None and future.running()) or turn.age > BEGIN_WITHIN:
-                turn.begin_window(turn.claim, self._timeout(turn) + LATE)
+                turn.begin_window(turn.claim, self.worker.parts.timeout(turn.collector) + LATE)
             return False
         return turn.overdue and not self._moved_on(turn)
 
@@ -146,9 +146,6 @@ class Children:
         turn.claim = evolve(claim, window_seq=state.window_seq, window=state.open_window)
         (turn.restart if state.open_window.start > claim.window.start else turn.extend)()
         return not turn.overdue
-
-    def _timeout(self, turn: Turn) -> timedelta:
-        return self.worker.parts.window_timeout or turn.collector.options.window_timeout
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:
         """See :meth:`~tenantcollect.worker.places.Place.give_up`: the child is killed, where the executor can."""
@@ -170,7 +167,8 @@ def place_of(worker: Worker, executor: Executor | None, perform: Callable[[Erran
 def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
     """Walk the one window of ``errand`` here, in a child. Raises only what ends the process."""
     events: list[Event] = []
-    parts = evolve(worker.parts, emit=events.append, window_timeout=errand.timeout)
+    settings = evolve(worker.parts.settings, window_timeout=errand.timeout)
+    parts = evolve(worker.parts, emit=events.append, settings=settings)
     with _Lines.collected(errand.log_level) as lines:
         turn = _turn(errand, parts.state, collector)
         if turn is None:

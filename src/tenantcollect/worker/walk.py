@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
 
+from tenantcollect.collectors import Collector
 from tenantcollect.errors import (
     AuthenticationError,
     DatabaseUnavailable,
@@ -29,8 +30,9 @@ from tenantcollect.errors import (
 )
 from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.locks import Locks
-from tenantcollect.policy import FIRST_DELAY, Record, ease
+from tenantcollect.policy import Record, ease
 from tenantcollect.secrets import Masker
+from tenantcollect.settings import Settings
 from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
 from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
@@ -75,8 +77,11 @@ class Parts:
     emit: Callable[[Event], None]
     clock: Callable[[], datetime]
     tables: Callable[[str], Collection[str]] = lambda _: ()
-    retry_delay: timedelta = FIRST_DELAY
-    window_timeout: timedelta | None = None
+    settings: Settings = field(factory=Settings)
+
+    def timeout(self, collector: Collector) -> timedelta:
+        """How long one window of ``collector`` may take."""
+        return self.settings.window_timeout or collector.options.window_timeout
 
 
 @define
@@ -121,8 +126,8 @@ class Walk:
 
     def _resolved(self) -> Resolved:
         key = self.turn.lease.key
-        turn, options = self.turn, self.turn.collector.options
-        turn.begin_window(turn.claim, self.parts.window_timeout or options.window_timeout)
+        turn = self.turn
+        turn.begin_window(turn.claim, self.parts.timeout(turn.collector))
         return self.parts.resolve(key.tenant_id, key.data_source, self._learn)
 
     def _learn(self, secrets: Iterable[str]) -> None:

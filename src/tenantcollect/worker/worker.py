@@ -164,7 +164,7 @@ class Worker:
             self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if _storage_fault(error) and not isinstance(error, DatabaseUnavailable):
-            retry_at = self.parts.clock() + self.parts.retry_delay
+            retry_at = self.parts.clock() + self.parts.settings.retry_delay
             self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False, retry_at=retry_at))
             return Outcome(key=key, down=text, error=text, retry_at=retry_at)
         return self._react(turn, masker, error)
@@ -176,7 +176,8 @@ class Worker:
             first_failure_at=turn.state.first_failure_at,
             window_limit=turn.state.window_limit,
         )
-        reaction = react(error, window=claim.window, record=record, now=now, first_delay=self.parts.retry_delay)
+        delay = self.parts.settings.retry_delay
+        reaction = react(error, window=claim.window, record=record, now=now, first_delay=delay)
         hint = missing_table(error, self.parts.tables(key.data_source))
         text = masker.storable("\n".join(filter(None, (hint, error_text(error)))))
         again = reaction.reason is Reason.RUNNABLE
