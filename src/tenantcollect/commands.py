@@ -40,7 +40,7 @@ class Commands:
         """Hold the selection until ``until`` (None = until resumed), also what no pass has seen yet; open windows are
         dropped.
         """
-        keys: list[Key] = []
+        detail, keys = _text(detail, "detail"), list[Key]()
         for facts in self._facts(selection, now):
             mine = _known(facts, selection)
             keys += mine
@@ -139,6 +139,13 @@ class Commands:
     def _facts(self, selection: Selection, now: datetime) -> Iterator[Facts]:
         for tenant_ids in self.survey.tenants(selection):
             yield from self.survey.facts(tenant_ids, now).values()
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        problem = f"must be text, not {type(value).__name__}"
+        raise ConfigurationError(f"{what} {problem}", fields={what: problem})
+    return value
 
 
 def _known(facts: Facts, selection: Selection) -> list[Key]:

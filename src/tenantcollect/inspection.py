@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from attrs import define, evolve
@@ -18,6 +18,7 @@ from tenantcollect.registry import Registry
 from tenantcollect.reports import AttemptRow, CheckRow, ExplainRow, PlanRow, StatusRow
 from tenantcollect.scheduling import Decision, Facts, decide, is_stale, terms_of
 from tenantcollect.secrets import Masker
+from tenantcollect.settings import whole_number
 from tenantcollect.state import HistoryRow, KeyState, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import NOTHING, WindowSet
@@ -52,14 +53,13 @@ class Inspection:
         decisions = (decide(facts, key) for facts, key in self._keys(selection, now))
         return map(_explained, _first(decisions, limit, key=lambda d: (not d.needs_action, not d.blocks, d.key)))
 
-    def plan(self, selection: Selection, now: datetime) -> Iterator[PlanRow]:
+    def plan(self, selection: Selection, now: datetime, limit: int | None = None) -> Iterator[PlanRow]:
         """What is still to be collected for each key, as if every upstream that can move had arrived."""
-        for facts, key in self._keys(selection, now):
-            yield _planned(facts, key)
+        return islice((_planned(facts, key) for facts, key in self._keys(selection, now)), _bound(limit))
 
     def history(self, selection: Selection, limit: int, before: datetime | None) -> Iterator[AttemptRow]:
         """Attempts, newest first."""
-        return map(_attempt, self.state.history(selection, limit=limit, before=before))
+        return map(_attempt, self.state.history(selection, limit=whole_number(limit, "limit"), before=before))
 
     def _keys(self, selection: Selection, now: datetime) -> Iterator[tuple[Facts, Key]]:
         return chain.from_iterable(self._pages(selection, now))
@@ -122,7 +122,12 @@ class Inspection:
 
 def _first(rows: Iterable[T], limit: int | None, *, key: Callable[[T], Any]) -> list[T]:
     """The first ``limit`` rows in the order of ``key``; no more than these are kept."""
-    return sorted(rows, key=key) if limit is None else nsmallest(max(limit, 0), rows, key=key)
+    limit = _bound(limit)
+    return sorted(rows, key=key) if limit is None else nsmallest(limit, rows, key=key)
+
+
+def _bound(limit: int | None) -> int | None:
+    return None if limit is None else whole_number(limit, "limit")
 
 
 def _ranges(windows: WindowSet | Iterable[object]) -> tuple[Range, ...]:

@@ -89,10 +89,12 @@ class Key:
 _Chosen = str | Iterable[str] | None
 
 
-def _each(values: _Chosen, check: Callable[[object], str]) -> frozenset[str] | None:
+def _each(values: object, check: Callable[[object], str]) -> frozenset[str] | None:
     if values is None:
         return None
-    return frozenset(check(value) for value in ([values] if isinstance(values, str) else values))
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        values = [values]
+    return frozenset(map(check, values))
 
 
 def _tenants(values: _Chosen) -> frozenset[str] | None:

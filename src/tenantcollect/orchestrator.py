@@ -195,7 +195,7 @@ class Orchestrator:
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
     ) -> Iterator[PlanRow]:
         """What is still to be collected for each key."""
-        return _first(self._inspection.plan(Selection(tenant_id, data_source, script), self.now()), limit)
+        return self._inspection.plan(Selection(tenant_id, data_source, script), self.now(), limit)
 
     def history(
         self,
@@ -346,7 +346,3 @@ class Orchestrator:
         """Forget the configuration, and drop a window that is open; the tenant's rows, state and history stay."""
         self._configuring.remove(tenant_id, data_source)
         self.state.revise({one.key: Revision() for one in self.state.load(Selection(tenant_id, data_source))})
-
-
-def _first(rows: Iterator[Any], limit: int | None) -> Iterator[Any]:
-    return rows if limit is None else (row for _, row in zip(range(limit), rows, strict=False))

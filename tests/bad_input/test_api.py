@@ -91,6 +91,7 @@ def test_tenant_that_is_none(tenant_id: Any) -> None:
         lambda: orchestrator.configure(tenant_id, "hub", {}),
         lambda: orchestrator.config(tenant_id, "hub"),
         lambda: orchestrator.run([tenant_id]),
+        lambda: orchestrator.run(tenant_id),
         lambda: list(orchestrator.status([tenant_id])),
         lambda: list(orchestrator.history([tenant_id])),
         lambda: orchestrator.pause([tenant_id]),
@@ -121,10 +122,22 @@ def test_setting_that_is_none(settings: dict[str, Any]) -> None:
     assert set(refused.value.fields) == set(settings)
 
 
-def test_timeout_that_is_none(hub: Orchestrator) -> None:
-    """ConfigurationError before anything is asked."""
+@pytest.mark.parametrize("limit", [-1, 2.5, "2", True])
+def test_limit_that_is_none(hub: Orchestrator, limit: Any) -> None:
+    """ConfigurationError from whatever reads."""
+    for read in (hub.status, hub.plan, hub.explain, hub.history):
+        with pytest.raises(ConfigurationError, match=r"^limit must be a whole number"):
+            read(limit=limit)
+
+
+def test_argument_of_a_wrong_type(hub: Orchestrator) -> None:
+    """ConfigurationError."""
+    with pytest.raises(ConfigurationError, match=r"^detail must be text, not int"):
+        hub.pause("good", detail=5)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"^timeout must be a timedelta or a number of seconds"):
         hub.check(timeout="soon")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^tenant_id must be text, not int"):
+        hub.run(5)  # type: ignore[arg-type]
 
 
 def test_tenants_are_compared_after_nfc(hub: Orchestrator) -> None:
