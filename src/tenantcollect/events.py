@@ -1,7 +1,8 @@
 """What happened, for metrics, alerts and progress bars (floor: contracts).
 
-Each event is sent once per transition, after the fact it tells is durable. A subscriber that raises is logged
-and hurts nobody else.
+Each event is sent once per transition, after the fact it tells is durable, by the orchestrator that made it. What time
+alone brings about, :class:`KeyStale`, every orchestrator tells that sees it. A subscriber that raises is logged and
+hurts nobody else.
 """
 
 import logging
@@ -91,7 +92,7 @@ class HoldLifted:
 
 @frozen(kw_only=True)
 class KeyStale:
-    """A key fell further behind than three of its intervals."""
+    """A key fell further behind than three of its intervals; each orchestrator that sees it tells it once."""
 
     key: Key
     fresh_until: datetime | None

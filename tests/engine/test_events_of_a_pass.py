@@ -70,3 +70,28 @@ def test_a_key_that_becomes_stale_is_told_once(make, clock):
         clock.advance(hours=7)
         orchestrator.run()
     assert [event.fresh_until for event in seen] == [clock.now - 28 * timedelta(hours=1)]
+
+
+def test_a_stale_key_that_was_disconnected_is_forgotten(make, clock):
+    """What is remembered of stale keys does not grow with sources that are gone; one that comes back is told anew."""
+    seen, failing = [], [False]
+
+    def fail(**_):
+        if failing[0]:
+            raise ValueError("down")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), fail), options=ONE_DAY)})
+    orchestrator.subscribe(lambda event: seen.append(event) if isinstance(event, events.KeyStale) else None)
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    failing[0] = True
+    for change in (
+        None,
+        lambda: orchestrator.disconnect("t1", "acme"),
+        lambda: orchestrator.configure("t1", "acme", {}),
+    ):
+        clock.advance(hours=7)
+        if change:
+            change()
+        orchestrator.run()
+    assert len(seen) == 2

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from attrs import define, field
 
 from tenantcollect.events import Event
-from tenantcollect.keys import Key
 from tenantcollect.locks import Locks
+from tenantcollect.passes.freshness import Freshness
 from tenantcollect.settings import Settings
 from tenantcollect.state import State
 from tenantcollect.survey import Survey
@@ -26,5 +26,4 @@ class Engine:
     owner: str
     settings: Settings
     emit: Callable[[Event], None]
-    stale: set[Key] = field(factory=set)
-    """The keys that were told to be stale, and have not caught up since."""
+    freshness: Freshness = field(factory=Freshness)

@@ -18,7 +18,6 @@ from uuid import uuid4
 from attrs import define, evolve, field
 
 from tenantcollect.errors import StorageError, WindowCancelled
-from tenantcollect.events import KeyStale
 from tenantcollect.holding import lifted
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease
@@ -29,7 +28,7 @@ from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry
-from tenantcollect.scheduling import Decision, Facts, decide, is_stale, next_look, next_window, over, terms_of
+from tenantcollect.scheduling import Decision, Facts, decide, next_look, next_window, over, terms_of
 from tenantcollect.state import Claim, KeyState, Opening
 from tenantcollect.survey import new_keys
 from tenantcollect.windows import Window
@@ -153,19 +152,8 @@ class Pass:
                 if self.engine.state.holds.end(hold):
                     self.engine.emit(lifted(hold))
         for facts, decision in decided:
-            self._watch_freshness(facts, decision.key)
-
-    def _watch_freshness(self, facts: Facts, key: Key) -> None:
-        state, collector = facts.states.get(key), facts.collectors.get(key.collector)
-        fresh_until = state.coverage.end if state and state.coverage else None
-        if collector is None or fresh_until is None:
-            return
-        terms = terms_of(collector, facts.sources.get(key.data_source))
-        if not is_stale(self.now - terms.settle, fresh_until, terms.interval):
-            self.engine.stale.discard(key)
-        elif key not in self.engine.stale:
-            self.engine.stale.add(key)
-            self.engine.emit(KeyStale(key=key, fresh_until=fresh_until))
+            if news := self.engine.freshness.news_of(facts, decision.key):
+                self.engine.emit(news)
 
     def _due(self) -> list[Entry]:
         """The keys to decide about now, tenants in turn."""
