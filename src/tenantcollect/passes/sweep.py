@@ -41,7 +41,7 @@ logger = logging.getLogger("tenantcollect.passes")
 TURN_SECONDS = 10.0
 """How long a key may keep its slot, window after window, while others wait for one."""
 PAGE = 32
-"""How many keys are decided about at once, beyond those that are known to be of no use."""
+"""How many keys are decided about at once."""
 LANDING_SECONDS = 5.0
 """How long an interrupted pass waits for its windows to be gone."""
 
@@ -63,6 +63,8 @@ class Pass:
     """The turns that were claimed and have not ended; None = not started yet."""
     _settled: set[Key] = field(factory=set)
     _limited: set[tuple[str, str]] = field(factory=set)
+    _reach: int = PAGE
+    """How many due keys are read at once, beside those that fly: a page, and more where some of it is of no use."""
     _crowded: bool = False
     _down: str | None = None
     _stopped_at: float | None = None
@@ -156,12 +158,18 @@ class Pass:
                 self.engine.emit(news)
 
     def _due(self) -> list[Entry]:
-        """The keys to decide about now, tenants in turn."""
-        limit = PAGE + len(self._settled) + len(self._flying)
-        due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
-        self.tally.busy |= {entry.key for entry in due if entry.busy} - {t.lease.key for t in self._flying}
-        passed_over = self._settled | {turn.lease.key for turn in self._flying}
-        return self._capacity.in_turn(entry for entry in due if not entry.busy and entry.key not in passed_over)
+        """The keys to decide about now, tenants in turn: a page of those that were read."""
+        flying = {turn.lease.key for turn in self._flying}
+        passed_over = self._settled | flying
+        while True:
+            limit = self._reach + len(flying)
+            due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
+            free = [entry for entry in due if not entry.busy and entry.key not in passed_over]
+            if len(free) >= PAGE or len(due) < limit or due[-1].busy:
+                break
+            self._reach *= 2
+        self.tally.busy |= {entry.key for entry in due if entry.busy} - flying
+        return self._capacity.in_turn(free)[:PAGE]
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
         """Those that may run and for which there is room."""
