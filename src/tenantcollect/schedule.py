@@ -84,9 +84,9 @@ class Schedule(Protocol):
         """
         ...
 
-    def unpark(self, at: datetime) -> None:
-        """Make every key that is parked or waiting due at ``at``: something was configured or installed, or a
-        process that should have woken them may have died.
+    def unpark(self, selection: Selection, *, at: datetime) -> None:
+        """Make every selected key that is parked or waiting due at ``at``: something was configured or installed, or
+        a process that should have woken them may have died.
         """
         ...
 

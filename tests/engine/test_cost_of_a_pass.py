@@ -4,8 +4,9 @@ from concurrent.futures import Executor, Future
 
 import pytest
 
-from tenantcollect import Orchestrator
+from tenantcollect import AuthenticationError, Orchestrator
 from tenantcollect.backends.memory.state import MemoryState
+from tenantcollect.keys import EVERYTHING
 
 from .conftest import collector
 
@@ -79,3 +80,39 @@ def test_g4_keys_that_are_busy_elsewhere_hide_no_other(backend, clock):
             orchestrator.configure(tenant, "acme", {})
         windows = orchestrator.run().windows
     assert (windows.completed, windows.busy) == (1, len(busy))
+
+
+def refused():
+    """A ``run`` whose key is then held, and looked at once an hour."""
+    raise AuthenticationError
+
+
+def test_g9_passes_over_single_tenants_leave_the_others_alone(make, backend):
+    """A host that collects each tenant by a pass of its own wakes nobody else's keys, and looks at them no more."""
+    tenants = [f"t{number:03}" for number in range(20)]
+    orchestrator = make({"acme.a": collector(refused)})
+    for tenant in tenants:
+        orchestrator.configure(tenant, "acme", {})
+    orchestrator.run()
+    keys = [state.key for state in backend.state.load(EVERYTHING)]
+    before = backend.state.schedule.entries(keys)
+    for tenant in tenants[:3] * 2:
+        orchestrator.run(tenant)
+    assert backend.state.schedule.entries(keys) == before
+
+
+def test_g9_a_pass_that_was_synced_is_idle_until_something_changes(make, looks):
+    """What the catalog and the collectors ask for is made once per change, for all tenants or for each of them."""
+    orchestrator = make({"acme.a": collector(lambda: 1, duration=None)})
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+        orchestrator.run(tenant)
+    looks.clear()
+    orchestrator.run("t2")
+    assert looks == []
+    orchestrator.run("t1")
+    assert {key.tenant_id for key in looks} == {"t1"}
+    looks.clear()
+    for chosen in ("t1", "t2") * 3:
+        orchestrator.run(chosen)
+    assert looks == []

@@ -20,6 +20,8 @@ __all__ = ["Passes"]
 
 ENDING_SECONDS = 10.0
 """How long the end of a pass is awaited beyond the grace, for windows that are ended without their help."""
+MOST_SYNCED = 1000
+"""Of how many selections of tenants is remembered what they were synced with."""
 
 
 @define(kw_only=True)
@@ -31,7 +33,8 @@ class Passes:
     edition: Callable[[], object]
     _running: set[Pass] = field(factory=set)
     _quiet: threading.Condition = field(factory=threading.Condition)
-    _synced: object = None
+    _synced: dict[frozenset[str] | None, object] = field(factory=dict)
+    """The edition that each selection of tenants was last synced with."""
 
     def run(self, selection: Selection, limits: Limits) -> PassReport:
         """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
@@ -79,12 +82,22 @@ class Passes:
         What keeps the pass from beginning is told, but for a database that is not there or not ours, which is raised.
         """
         try:
-            seen = (self.edition(), this.selection.tenant_ids)
-            if seen != self._synced:
+            edition, tenants = self.edition(), this.selection.tenant_ids
+            with self._quiet:
+                synced = edition in (self._synced.get(None), self._synced.get(tenants))
+            if not synced:
                 this.sync()
-                self._synced = seen
+                self._note_synced(tenants, edition)
         except (SchemaNotCurrent, DatabaseUnavailable):
             raise
         except StorageError as error:
             return str(error)
         return None
+
+    def _note_synced(self, tenants: frozenset[str] | None, edition: object) -> None:
+        """What is forgotten beyond the newest costs a sync, nothing else."""
+        with self._quiet:
+            self._synced.pop(tenants, None)
+            self._synced[tenants] = edition
+            if len(self._synced) > MOST_SYNCED:
+                del self._synced[next(iter(self._synced))]

@@ -79,14 +79,17 @@ class Pass:
         return Capacity(self.engine.settings.concurrency)
 
     def sync(self) -> None:
-        """Make the rows of keys that are new, and look again at all that was parked (PROTOCOL P0)."""
-        for tenant_ids in self.engine.survey.configured(self.selection.tenant_ids):
+        """Make the rows of keys that are new, and look again at all that was parked: of the selected tenants, whichever
+        of their keys are selected (PROTOCOL P0).
+        """
+        tenants = self.selection.tenant_ids
+        for tenant_ids in self.engine.survey.configured(tenants):
             known = self.engine.survey.facts(tenant_ids, self.now).values()
             if made := [new for facts in known for new in new_keys(facts)]:
                 patiently(partial(self.engine.state.ensure, made, due_at=self.now))
             for facts in known:
                 self._tell_blocked(facts)
-        patiently(lambda: self.engine.state.schedule.unpark(self.now))
+        patiently(lambda: self.engine.state.schedule.unpark(Selection(tenants), at=self.now))
 
     def _tell_blocked(self, facts: Facts) -> None:
         """Count what cannot run until somebody acts, also where no look at it is due."""

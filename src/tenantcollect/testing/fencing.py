@@ -10,7 +10,7 @@ import pytest
 from attrs import define
 
 from tenantcollect.errors import CoverageInvalid, LeaseLost, TenantcollectError
-from tenantcollect.keys import Key
+from tenantcollect.keys import EVERYTHING, Key
 from tenantcollect.schedule import Hold
 from tenantcollect.state import Claim, Opening, Resume, Revision, Status, WindowTransaction
 from tenantcollect.testing.harness import Backend, Harness
@@ -238,7 +238,7 @@ class FencingTests(Suite):
         other, schedule = harness.beside(), harness.backend.state.schedule
         deferred(harness.backend.state, KEY, START, waiting=True)
         schedule.wake([KEY], at=START + DAY)
-        schedule.unpark(START)
+        schedule.unpark(EVERYTHING, at=START)
         schedule.report({KEY: "half"})
         assert other.locks.renew(leases, ttl=TTL) == {KEY}
         assert time.monotonic() - began < 5

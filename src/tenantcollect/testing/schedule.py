@@ -62,8 +62,21 @@ class ScheduleTests(Suite):
         deferred(state, keys[1], START + DAY)
         deferred(state, keys[2], START + DAY, waiting=True)
         assert due(state, START + 1000 * DAY) == keys[1:]
-        state.schedule.unpark(START)
+        state.schedule.unpark(EVERYTHING, at=START)
         assert due(state, START) == [keys[0], keys[2]]
+
+    def test_s11_unparking_one_tenant(self, harness: Harness, state: State) -> None:
+        """What changed for one tenant is no reason to look at another's keys."""
+        parked, waiting = [key("a"), key("b")], [key("a", script="branch"), key("b", script="branch")]
+        made(harness.backend, [*parked, *waiting])
+        for which in parked:
+            deferred(state, which, None)
+        for which in waiting:
+            deferred(state, which, START + DAY, waiting=True)
+        before = state.schedule.entries([parked[1], waiting[1]])
+        state.schedule.unpark(Selection("a"), at=START)
+        assert sorted(due(state, START)) == sorted([parked[0], waiting[0]])
+        assert state.schedule.entries([parked[1], waiting[1]]) == before
 
     def test_s11_wake(self, harness: Harness, state: State) -> None:
         """Waking makes those due that wait for an upstream, and leaves the others at their time."""
@@ -82,7 +95,7 @@ class ScheduleTests(Suite):
         made(harness.backend)
         deferred(state, KEY, START, waiting=True)
         state.schedule.wake([KEY], at=START + DAY)
-        state.schedule.unpark(START + DAY)
+        state.schedule.unpark(EVERYTHING, at=START + DAY)
         assert due(state, START) == [KEY]
 
     def test_s11_an_order_counts_from_when_it_was_given(self, harness: Harness, state: State) -> None:
@@ -121,7 +134,7 @@ class ScheduleTests(Suite):
             lambda schedule: schedule.trigger([KEY], at=START),
             lambda schedule: schedule.wake([KEY], at=START),
             lambda schedule: schedule.wake([KEY], at=START, every=True),
-            lambda schedule: schedule.unpark(START),
+            lambda schedule: schedule.unpark(EVERYTHING, at=START),
         ],
         ids=["trigger", "wake", "wake every", "unpark"],
     )
@@ -194,7 +207,7 @@ class ScheduleTests(Suite):
             lambda state, naive: deferred(state, KEY, naive),
             lambda state, naive: state.schedule.wake([KEY], at=naive),
             lambda state, naive: state.schedule.trigger([KEY], at=naive),
-            lambda state, naive: state.schedule.unpark(naive),
+            lambda state, naive: state.schedule.unpark(EVERYTHING, at=naive),
         ],
         ids=["due", "defer", "wake", "trigger", "unpark"],
     )

@@ -48,8 +48,9 @@ class MemorySchedule:
     def trigger(self, keys: Collection[Key], *, at: datetime) -> None:
         self._make_due(keys, at, lambda _: True, triggered=True)
 
-    def unpark(self, at: datetime) -> None:
-        self._make_due(self._store.entries, at, lambda entry: entry.waiting or entry.next_due_at is None)
+    def unpark(self, selection: Selection, *, at: datetime) -> None:
+        chosen = [key for key in self._store.entries if selection.matches(key)]
+        self._make_due(chosen, at, lambda entry: entry.waiting or entry.next_due_at is None)
 
     def _make_due(
         self, keys: Collection[Key], at: datetime, which: Callable[[Entry], bool], *, triggered: bool = False

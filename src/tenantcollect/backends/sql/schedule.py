@@ -103,10 +103,11 @@ class SqlSchedule:
                 connection, _keys(lease).join(asked, same_key(lease, asked)), at, next_due_at=at, triggered=True
             )
 
-    def unpark(self, at: datetime) -> None:
+    def unpark(self, selection: Selection, *, at: datetime) -> None:
         lease = self._database.tables.lease
         with self._database.hinting() as connection:
-            sleeping = _keys(lease).where(or_(lease.c.waiting, lease.c.next_due_at.is_(None)))
+            asleep = or_(lease.c.waiting, lease.c.next_due_at.is_(None))
+            sleeping = _keys(lease).where(asleep, selected(connection, lease, selection))
             self._make_due(connection, sleeping, at)
 
     def _make_due(self, connection: Connection, which: Select[Any], at: datetime, **also: Any) -> None:
