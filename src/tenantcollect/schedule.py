@@ -61,7 +61,7 @@ class Schedule(Protocol):
     def due(self, selection: Selection, *, now: datetime, limit: int) -> list[Entry]:
         """At most ``limit`` keys due at ``now``, tenants in turn: each tenant's first before any one's second.
 
-        Busy keys come last. This is the one indexed query of an idle pass (G9).
+        Busy keys come last. An idle pass asks this, and whether the catalog has changed (G9): it must be quick.
         """
         ...
 

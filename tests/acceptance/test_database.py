@@ -266,34 +266,6 @@ def test_g7_a_table_that_was_not_made_yet_is_told_with_the_command_that_makes_it
         assert orchestrator.run().windows.completed == 3
 
 
-def test_g9_tenants_are_made_and_told_of_together(postgresql_url: str) -> None:
-    """As many statements for twenty tenants as for two, to make their rows and to show where they stand."""
-    engine = sa.create_engine(postgresql_url)
-    sent: list[str] = []
-    sa.event.listen(engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
-
-    def counted(action: Callable[[], Any]) -> int:
-        sent.clear()
-        action()
-        return len(sent)
-
-    def costs(orchestrator: Orchestrator, tenants: range) -> tuple[int, int]:
-        with engine.begin() as connection:
-            for n in tenants:
-                orchestrator.configure(f"t{n:02}", "acme", {}, connection=connection)
-        made = counted(lambda: orchestrator.run(max_duration=0))
-        orchestrator.run()
-        return made, counted(lambda: list(orchestrator.status()))
-
-    with connect(engine, collectors={"acme.script": Script(lambda **_: 1, 1)}, clock=lambda: NOW) as orchestrator:
-        orchestrator.upgrade()
-        costs(orchestrator, range(1))
-        few = costs(orchestrator, range(1, 3))
-        assert costs(orchestrator, range(3, 20)) == few
-        assert len(list(orchestrator.status())) == 20
-    engine.dispose()
-
-
 def test_no_thread_is_left_behind(make: Any) -> None:
     """After a pass only the threads from before it are there."""
     before = set(threading.enumerate())

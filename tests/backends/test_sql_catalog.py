@@ -52,6 +52,19 @@ def test_every_change_changes_version_and_revision(harness: SqlHarness) -> None:
     assert len(set(revisions)) == len(revisions) - 2  # writing and removing beta left that of acme as it was
 
 
+@pytest.mark.parametrize("harness", ["postgresql"], indirect=True)
+def test_a_change_that_is_committed_late_changes_the_version_too(harness: SqlHarness) -> None:
+    """A host's transaction may outlast others that began after it: the greatest revision alone would not tell."""
+    catalog, engine = harness.backend.catalog, create_engine(harness.url, poolclass=NullPool)
+    for tenant in ("acme", "beta"):
+        catalog.write(tenant, "git", [value("A")], settings={})
+    with engine.begin() as slow:
+        catalog.write("acme", "git", [], settings={"interval": timedelta(hours=1)}, connection=slow)
+        catalog.write("beta", "git", [], settings={"interval": timedelta(hours=1)})
+        before = catalog.version()
+    assert catalog.version() != before
+
+
 def test_what_a_host_writes_into_the_table_by_itself_counts(harness: SqlHarness) -> None:
     """A config row is configuration, whoever inserted it; no row of ours needs to go with it."""
     catalog = harness.backend.catalog

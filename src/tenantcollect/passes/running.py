@@ -77,7 +77,8 @@ class Passes:
                 self._quiet.notify_all()
 
     def _sync(self, this: Pass) -> str | None:
-        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks nothing more.
+        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks for the version,
+        and for what is due.
 
         What keeps the pass from beginning is told, but for a database that is not there or not ours, which is raised.
         """

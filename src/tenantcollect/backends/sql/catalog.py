@@ -109,7 +109,9 @@ class SqlCatalog:
         return self._at_rest.stored(text, (tenant_id, data_source, value.key)) if value.is_secret else plain(text)
 
     def version(self) -> object:
-        """One statement. A revision is never used twice, so no two changes can cancel each other out."""
+        """One statement, which reads all sources and values. A revision is never used twice, so no two changes can
+        cancel each other out. The greatest would not do: who began first may commit last.
+        """
         source, config = self._database.tables.source, self._database.tables.config
         count, newest = func.count(), func.coalesce(func.max(source.c.revision), 0)
         total = func.coalesce(func.sum(source.c.revision % MODULUS), 0)
