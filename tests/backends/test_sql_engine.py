@@ -1,5 +1,7 @@
+import gc
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,6 +223,19 @@ def test_a_backend_serves_in_a_forked_child(database_url: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert backend.state.now()
     harness.close()
+
+
+def test_backends_that_come_and_go_leave_nothing_behind(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fork calls can never be taken back: a backend adds nothing to it, and is not kept alive by it."""
+    hooks: list[object] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook), raising=False)
+    backend = SqlBackend(sqlite_url)
+    backend.close()
+    gone = weakref.ref(backend.state._database)
+    del backend
+    gc.collect()
+    assert hooks == []
+    assert gone() is None
 
 
 def test_sqlite_versions_that_are_too_old_are_not_met() -> None:

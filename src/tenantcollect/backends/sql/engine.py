@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -58,8 +58,7 @@ class Database:
         self.turns = Turns(needed=self.dialect.one_writer)
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._inherited: list[Any] = []
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_weakly(self))
+        _made.add(self)
 
     @property
     def engine(self) -> Engine:
@@ -242,19 +241,22 @@ def _usable(url: URL) -> str:
     return url.set(drivername=driver).render_as_string(hide_password=True)
 
 
-def _weakly(database: Database) -> Callable[[], None]:
-    reference = weakref.ref(database)
-
-    def after_fork() -> None:
-        found = reference()
-        if found is not None:
-            found._after_fork()
-
-    return after_fork
-
-
 def _point_nowhere(descriptor: int) -> None:
     """Make the child's copy of a socket a dead end; the parent's own stays as it is."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+# What a fork calls can never be taken back, so it is one function for all databases there are. Nobody else asks for
+# them, and none is kept alive by it.
+_made: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for database in list(_made):
+        database._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
