@@ -92,7 +92,9 @@ class Context(Protocol):
         without: commit rows and ``resume``, the window stays to be finished. The rest has its ``window_timeout`` once
         more; without ``until`` up to ten of them in all, since nobody sees an end.
 
-        Raises :class:`ConfigurationError` when ``until`` is not inside the window.
+        Where ``until`` is the end of the window there is no rest, and nothing is sealed before ``run`` returns: what
+        was written since the last checkpoint is dropped if it raises. Raises :class:`PluginError` when ``until`` is
+        outside of the window, or naive.
         """
         ...
 

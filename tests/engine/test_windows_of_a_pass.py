@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tenantcollect import CollectorOptions, RateLimited, TryLater, WindowTooLarge
 
 from .conftest import START, Calls, collector, recording
@@ -169,6 +171,50 @@ def test_window_too_large_is_halved_until_it_fits(make):
     assert report.windows.failed == 0
     [row] = orchestrator.status()
     assert row.coverage == ((START - 2 * DAY, START),)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_g1_checkpoint_at_the_end_waits_for_the_return(make, fails):
+    """There is no rest to go on with: the window is sealed once, when ``run`` returns, and not at all if it raises."""
+
+    def to_the_end(start, end, context, **_):
+        context.checkpoint(start + (end - start) / 2)
+        context.checkpoint(end)
+        if fails:
+            raise ValueError("after the last checkpoint")
+
+    orchestrator = make(
+        {"acme.a": collector(recording(Calls(), to_the_end), options=CollectorOptions(initial_range=DAY))}
+    )
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    sealed = [(row.window_start, row.window_end) for row in orchestrator.history() if row.status == "COMPLETED"]
+    halves = [(START - DAY / 2, START), (START - DAY, START - DAY / 2)]
+    assert sealed == halves[fails:]
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        lambda start, end: start,
+        lambda start, end: end + DAY,
+        lambda start, end: end.replace(tzinfo=None),
+        lambda start, end: "today",
+    ],
+    ids=["at the start", "beyond the end", "naive", "text"],
+)
+def test_a_checkpoint_outside_of_the_window_is_a_mistake_of_the_collector(make, until):
+    """It is told as such, and holds no configuration responsible."""
+
+    def outside(start, end, context, **_):
+        context.checkpoint(until(start, end))
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), outside), options=CollectorOptions(initial_range=DAY))})
+    orchestrator.configure("t1", "acme", {})
+    assert orchestrator.run().windows.failed == 1
+    [row] = orchestrator.explain()
+    assert (row.reason, row.until is None) == ("collector_broken", False)
+    assert "checkpoint(" in row.detail
 
 
 def test_g1_checkpoint_until_seals_a_part(make, clock):

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
-from tenantcollect.errors import PluginError, TenantcollectError
+from tenantcollect.errors import ConfigurationError, PluginError, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.secrets import Masker, one_line
 from tenantcollect.windows import Window, utc
@@ -170,7 +170,10 @@ class WindowContext:
         if until is None:
             self._keep_resume(checked_json(self.resume, "context.resume"))
             return
-        moment = utc(until, "checkpoint(until)")
+        try:
+            moment = utc(until, "checkpoint(until)")
+        except ConfigurationError as error:  # the collector's mistake, not that of any configuration
+            raise PluginError(str(error)) from None
         if not self.window.start < moment <= self.window.end:
             raise PluginError(f"checkpoint({moment.isoformat()}) is not inside the window {self.window}")
         if moment < self.window.end:
