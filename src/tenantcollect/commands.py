@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from attrs import define, evolve
 
 from tenantcollect.errors import ConfigurationError
-from tenantcollect.events import Events
-from tenantcollect.holding import lifted, placed
+from tenantcollect.events import Events, HoldLifted, HoldPlaced
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Hold
@@ -66,7 +65,7 @@ class Commands:
         keys = [key for facts, key in each if not _stays_held(facts, key, selection)]
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
-                self.events.emit(lifted(hold))
+                self.events.emit(HoldLifted.of(hold))
             self.state.schedule.wake(keys, at=now, every=True)
         return keys
 
@@ -118,7 +117,7 @@ class Commands:
 
     def _hold(self, hold: Hold) -> None:
         if self.state.holds.place(hold):
-            self.events.emit(placed(hold))
+            self.events.emit(HoldPlaced.of(hold))
 
     def _keys(self, selection: Selection, now: datetime) -> Iterator[Key]:
         return (key for _, key in self._with(selection, now))

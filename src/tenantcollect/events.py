@@ -9,10 +9,12 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
+from typing import Self
 
 from attrs import define, field, frozen
 
 from tenantcollect.keys import Key
+from tenantcollect.schedule import Hold
 from tenantcollect.windows import Window
 
 __all__ = [
@@ -79,6 +81,18 @@ class HoldPlaced:
     until: datetime | None
     detail: str
 
+    @classmethod
+    def of(cls, hold: Hold) -> Self:
+        """The event of a new hold."""
+        return cls(
+            tenant_id=hold.tenant_id,
+            data_source=hold.data_source,
+            script=hold.script,
+            reason=hold.reason,
+            until=hold.until,
+            detail=hold.detail,
+        )
+
 
 @frozen(kw_only=True)
 class HoldLifted:
@@ -88,6 +102,11 @@ class HoldLifted:
     data_source: str
     script: str | None
     reason: str
+
+    @classmethod
+    def of(cls, hold: Hold) -> Self:
+        """The event of a hold that went away."""
+        return cls(tenant_id=hold.tenant_id, data_source=hold.data_source, script=hold.script, reason=hold.reason)
 
 
 @frozen(kw_only=True)

@@ -18,7 +18,7 @@ from uuid import uuid4
 from attrs import define, evolve, field
 
 from tenantcollect.errors import StorageError, WindowCancelled
-from tenantcollect.holding import lifted
+from tenantcollect.events import HoldLifted
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Lease
 from tenantcollect.passes.capacity import Capacity
@@ -155,7 +155,7 @@ class Pass:
         for facts in {id(facts): facts for facts, _ in decided}.values():
             for hold in over(facts):
                 if self.engine.state.holds.end(hold):
-                    self.engine.emit(lifted(hold))
+                    self.engine.emit(HoldLifted.of(hold))
         for facts, decision in decided:
             if news := self.engine.freshness.news_of(facts, decision.key):
                 self.engine.emit(news)

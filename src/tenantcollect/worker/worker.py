@@ -20,8 +20,7 @@ from tenantcollect.errors import (
     WindowCancelled,
     WindowTimedOut,
 )
-from tenantcollect.events import WindowCommitted, WindowFailed
-from tenantcollect.holding import placed
+from tenantcollect.events import HoldPlaced, WindowCommitted, WindowFailed
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
@@ -224,7 +223,7 @@ class Worker:
             revision=turn.revision if reaction.reason in BOUND_TO_CONFIGURATION else None,
         )
         if patiently(lambda: self.parts.state.holds.place(hold)):
-            self.parts.emit(placed(hold))
+            self.parts.emit(HoldPlaced.of(hold))
 
     def _release(self, turn: Turn, outcome: Outcome) -> None:
         """When to look at the key again, and the lease."""
