@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
-from attrs import converters, field, frozen
+from attrs import converters, evolve, field, frozen
 
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Holds, Schedule
@@ -129,14 +130,17 @@ class Claim:
     attempt: int = 1
     started_at: datetime
 
+    def onto(self, window: Window) -> "Claim":
+        """The claim of ``window`` that a seal of this one opens; when it began, the commit will tell."""
+        return evolve(self, window_seq=self.window_seq + 1, window_id=str(uuid4()), window=window, attempt=1)
+
 
 @frozen(kw_only=True)
 class Seal:
     """What becomes true with the one commit of a window, computed above the backend.
 
-    ``window`` is the part that is sealed. ``next_window`` is opened by the same commit under the same claim.
-    ``cursor`` None keeps the stored cursor; otherwise a one-element tuple with the new value.
-    ``last_record_at`` None keeps the stored one.
+    ``window`` is the part that is sealed, ``next`` the claim that goes on from there, opened by the same commit.
+    ``cursor`` is a one-element tuple with the new value; None keeps the stored one, as that of ``last_record_at``.
     """
 
     window: Window
@@ -147,15 +151,13 @@ class Seal:
     records: int | None = None
     warnings: tuple[str, ...] = field(default=(), converter=_storable)
     last_record_at: datetime | None = field(default=None, converter=converters.optional(utc))
-    next_window_id: str | None = None
-    next_window: Window | None = None
+    next: Claim | None = None
 
 
 @frozen(kw_only=True)
 class Failure:
-    """What is stored of an attempt that did not seal. ``failed`` False leaves the key's status as it was.
-
-    Texts are made storable here, so that no backend can meet a NUL, a surrogate or five megabytes.
+    """What is stored of an attempt that did not seal; its texts are made storable, so that no backend can meet a NUL.
+    ``failed`` False leaves the key's status as it was.
     """
 
     reason: str
@@ -172,11 +174,10 @@ class Failure:
 class Revision:
     """What a command changes in a key (backfill, replay, erase, pause).
 
-    It raises the fence and moves ``window_seq`` on (a plan made before cannot be opened any more: its seal would
-    write the old coverage back). None leaves a part as it is, but for ``last_fetched_data_date``, which goes with
-    ``coverage``. ``restart`` drops the resume point: the unfinished window begins anew. ``forget`` makes the key
-    as new: resume point, cursor, failures, error and last record go, and it is PENDING. ``replayed`` leaves a
-    REPLAYED history row.
+    It raises the fence and moves ``window_seq`` on: the seal of a plan made before would write the old coverage back.
+    None leaves a part as it is, but for ``last_fetched_data_date``, which goes with ``coverage``. ``restart`` drops
+    the resume point: the unfinished window begins anew. ``forget`` makes the key as new: resume point, cursor,
+    failures, error and last record go, and it is PENDING. ``replayed`` leaves a REPLAYED history row.
     """
 
     history_start: datetime | None = field(default=None, converter=converters.optional(utc))

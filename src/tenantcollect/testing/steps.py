@@ -115,8 +115,7 @@ def seal_of(
         coverage=coverage,
         last_fetched_data_date=coverage.unbroken_end(START),
         records=records,
-        next_window=next_window,
-        next_window_id=uuid4().hex if next_window else None,
+        next=claim.onto(next_window) if next_window else None,
     )
 
 

@@ -165,14 +165,14 @@ class ValueTests(Suite):
         state = harness.backend.state
         made(harness.backend)
         pieces = [Window(START + n * DAY + EXACT, START + n * DAY + 2 * EXACT) for n in range(3)]
-        transaction = state.transaction(opened(harness.backend))
+        claim = opened(harness.backend)
+        transaction = state.transaction(claim)
         seal = Seal(
             window=pieces[0],
             coverage=WindowSet.of(pieces),
             last_fetched_data_date=pieces[0].end,
             last_record_at=pieces[1].end,
-            next_window=pieces[1],
-            next_window_id="next",
+            next=claim.onto(pieces[1]),
         )
         transaction.seal(seal)
         transaction.checkpoint(Resume(window=pieces[1], value={"page": [1, "two", None, 3.5, True]}))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
 
@@ -287,8 +286,7 @@ class Walk:
             records=records,
             warnings=tuple(context.warnings),
             last_record_at=state.last_record_at,
-            next_window_id=str(uuid4()) if following else None,
-            next_window=following,
+            next=turn.claim.onto(following) if following else None,
         )
         return seal, state
 
@@ -310,15 +308,7 @@ class Walk:
             if not self.parts.state.outcome(claim):
                 raise DatabaseUnavailable("The connection was lost before the commit; it is tried again.") from unknown
         self._cut_off = True
-        if seal.next_window is None or seal.next_window_id is None:
-            return None
-        return evolve(
-            claim,
-            window_seq=claim.window_seq + 1,
-            window_id=seal.next_window_id,
-            window=seal.next_window,
-            attempt=1,
-        )
+        return seal.next
 
     def _tell(self, claim: Claim, part: Window, records: int | None) -> None:
         seconds = time.monotonic() - self._started

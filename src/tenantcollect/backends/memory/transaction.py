@@ -48,22 +48,10 @@ class MemoryTransaction:
                 warnings=seal.warnings,
             )
             row.state = _sealed(row.state, self.claim, seal, ended)
-            row.opened = self._next(seal)
+            row.opened = evolve(seal.next, started_at=self._store.clock()) if seal.next else None
         self._crash("after_commit")
         self.claim = row.opened or self.claim
         return row.opened
-
-    def _next(self, seal: Seal) -> Claim | None:
-        if seal.next_window is None or seal.next_window_id is None:
-            return None
-        return evolve(
-            self.claim,
-            window_seq=self.claim.window_seq + 1,
-            window_id=seal.next_window_id,
-            window=seal.next_window,
-            attempt=1,
-            started_at=self._store.clock(),
-        )
 
     def checkpoint(self, resume: Resume) -> Claim:
         with self._store.lock:

@@ -137,7 +137,7 @@ def sealed(claim: Claim, seal: Seal) -> Change:
     """Coverage, cursor and history of a window that was collected; the next window opens with it."""
     values = {
         **FORGOTTEN,
-        **_opened(claim, seal),
+        **_opened(seal.next),
         "coverage": dumped(seal.coverage.to_json()),
         "last_fetched_data_date": seal.last_fetched_data_date,
         "resume": None,
@@ -160,15 +160,15 @@ def sealed(claim: Claim, seal: Seal) -> Change:
     return Change(claim=claim, values=values, attempt=attempt)
 
 
-def _opened(claim: Claim, seal: Seal) -> Mapping[str, Any]:
-    if seal.next_window is None or seal.next_window_id is None:
+def _opened(claim: Claim | None) -> Mapping[str, Any]:
+    if claim is None:
         return NOT_OPEN
     return {
-        "open_window_id": seal.next_window_id,
-        "open_start": seal.next_window.start,
-        "open_end": seal.next_window.end,
+        "open_window_id": claim.window_id,
+        "open_start": claim.window.start,
+        "open_end": claim.window.end,
         "open_owner": claim.owner,
-        "open_attempt": 1,
+        "open_attempt": claim.attempt,
         "opened_at": Clock(),
     }
 

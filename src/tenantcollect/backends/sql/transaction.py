@@ -197,17 +197,10 @@ class SqlTransaction:
 
     def seal(self, seal: Seal) -> Claim | None:
         opened_at = self._commit(sealed(self.claim, seal))
-        if seal.next_window is None or seal.next_window_id is None:
+        if seal.next is None:
             self._over = True
             return None
-        self.claim = evolve(
-            self.claim,
-            window_seq=self.claim.window_seq + 1,
-            window_id=seal.next_window_id,
-            window=seal.next_window,
-            attempt=1,
-            started_at=opened_at,
-        )
+        self.claim = evolve(seal.next, started_at=opened_at)
         return self.claim
 
     def checkpoint(self, resume: Resume) -> Claim:
