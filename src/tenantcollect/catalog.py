@@ -118,7 +118,7 @@ class EditableCatalog(Catalog, Protocol):
         """
         ...
 
-    def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
+    def remove(self, tenant_id: str, data_source: str) -> None:
         """Forget the source and its values; state and history stay."""
         ...
 

@@ -20,7 +20,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.windows import Window
 
-__all__ = ["FIRST_DELAY", "Reaction", "Reason", "Record", "ease", "react"]
+__all__ = ["FIRST_DELAY", "POLL_HELD", "Reaction", "Reason", "Record", "ease", "react"]
 
 FIRST_DELAY = timedelta(seconds=60)
 LONGEST_DELAY = timedelta(hours=6)
@@ -31,6 +31,8 @@ BREAKER_FAILURES = 20
 BREAKER_AGE = timedelta(days=2)
 PROBE_EVERY = timedelta(days=1)
 READ_AGAIN_EVERY = timedelta(hours=1)
+POLL_HELD = timedelta(hours=1)
+"""How often a key that waits for somebody is looked at, in case the hint that should wake it was lost."""
 
 
 class Reason(StrEnum):

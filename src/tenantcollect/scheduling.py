@@ -16,7 +16,7 @@ from tenantcollect.graph import Graph
 from tenantcollect.keys import Key
 from tenantcollect.locks import Holder
 from tenantcollect.planning import Plan, Terms, Upstream, plan, seen_by_dependents
-from tenantcollect.policy import Reason
+from tenantcollect.policy import POLL_HELD, Reason
 from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
@@ -49,7 +49,6 @@ NEEDS_ACTION = frozenset(
 UNATTENDED_AFTER = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=1)
 STALE_INTERVALS = 3
-POLL_HELD = timedelta(hours=1)
 
 REPLAY = "collect it anew: tenantcollect replay {t} {s} {c}"
 ACTIONS = {

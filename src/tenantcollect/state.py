@@ -274,7 +274,7 @@ class State(Protocol):
         """The state's own clock (UTC), the one that times everything unless the host injects another."""
         ...
 
-    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
+    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
         """Make the keys that are not there, due at ``due_at``; how many were made."""
         ...
 

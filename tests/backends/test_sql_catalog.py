@@ -124,9 +124,6 @@ def test_a_hosts_transaction_is_joined_and_stays_its_own(harness: SqlHarness) ->
         catalog.write("acme", "git", [value("A")], settings={}, connection=session)
         assert session.scalar(select(tables().config.c.value)) == "told"
     assert catalog.env("acme", "git") == {"A": "told"}
-    with engine.begin() as connection:
-        catalog.remove("acme", "git", connection=connection)
-    assert list(catalog.sources()) == []
     for wrong in (engine, "connection"):
         with pytest.raises(ConfigurationError, match="connection"):
             catalog.write("acme", "git", [], settings={}, connection=wrong)

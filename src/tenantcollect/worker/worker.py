@@ -6,7 +6,7 @@ walk ──> error? ──> abandon, react (policy), close, hold ──> defer, 
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import evolve, frozen
 
@@ -22,7 +22,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.events import HoldPlaced, WindowCommitted, WindowFailed
 from tenantcollect.keys import Key, Selection
-from tenantcollect.policy import Reaction, Reason, Record, react
+from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
@@ -36,8 +36,6 @@ __all__ = ["Outcome", "Worker"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
-POLL_HELD = timedelta(hours=1)
-"""How often a key that waits for somebody is looked at, in case the hint that should wake it was lost."""
 BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 
 

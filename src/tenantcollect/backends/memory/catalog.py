@@ -52,8 +52,7 @@ class MemoryCatalog:
             merged = {**self._store.values[name], **{value.key: value for value in values}}
             self._store.values[name] = {key: merged[key] for key in sorted(merged) if key not in removed}
 
-    def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
-        refuse_connection(connection)
+    def remove(self, tenant_id: str, data_source: str) -> None:
         with self._store.lock:
             self._store.changed()
             self._store.sources.pop((tenant_id, data_source), None)

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
 from uuid import uuid4
 
 from attrs import evolve, frozen
 
 from tenantcollect.backends.memory.schedule import MemoryHolds, MemorySchedule
-from tenantcollect.backends.memory.tables import Row, Store, refuse_connection, stored
+from tenantcollect.backends.memory.tables import Row, Store, stored
 from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry
@@ -40,8 +39,7 @@ class MemoryState:
     def now(self) -> datetime:
         return self._store.clock()
 
-    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
-        refuse_connection(connection)
+    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
         due_at = utc(due_at)
         with self._store.lock:
             missing = {new.key: new for new in keys if new.key not in self._store.rows}

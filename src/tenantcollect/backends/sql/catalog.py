@@ -203,11 +203,11 @@ class SqlCatalog:
                 anew = update(config).where(_is(config, tenant_id, data_source), unchanged)
                 connection.execute(anew.values(value=text, is_secret=True))
 
-    def remove(self, tenant_id: str, data_source: str, *, connection: Any = None) -> None:
+    def remove(self, tenant_id: str, data_source: str) -> None:
         source, config = self._database.tables.source, self._database.tables.config
-        with self._database.joined(connection) as ours:
+        with self._database.writing(patient=True) as connection:
             for table in (source, config):
-                ours.execute(delete(table).where(_is(table, tenant_id, data_source)))
+                connection.execute(delete(table).where(_is(table, tenant_id, data_source)))
 
 
 def _is(table: Table, tenant_id: str, data_source: str) -> ColumnElement[bool]:

@@ -39,7 +39,6 @@ class Tables:
     hold: Table
     history: Table
     guard: Table
-    guard_void: Table
     config: Table
     source: Table
 
@@ -47,15 +46,13 @@ class Tables:
 def tables(schema: str | None = None) -> Tables:
     """Our tables; ``schema`` None = without one, as on SQLite."""
     metadata = MetaData(schema=schema)
-    void = Table(f"{PREFIX}window_guard_void", metadata, Column("window_id", String(64), primary_key=True))
     return Tables(
         metadata=metadata,
         run=_run(metadata),
         lease=_lease(metadata),
         hold=_hold(metadata),
         history=_history(metadata),
-        guard=_guard(metadata, void),
-        guard_void=void,
+        guard=_guard(metadata),
         config=_config(metadata),
         source=_source(metadata),
     )
@@ -200,9 +197,10 @@ def _history(metadata: MetaData) -> Table:
     return history
 
 
-def _guard(metadata: MetaData, void: Table) -> Table:
+def _guard(metadata: MetaData) -> Table:
     """The row that makes the server refuse any COMMIT but the seal's: its key is checked at the end, in vain."""
     name = f"{PREFIX}window_guard"
+    void = Table(f"{name}_void", metadata, Column("window_id", String(64), primary_key=True))
     return Table(
         name,
         metadata,

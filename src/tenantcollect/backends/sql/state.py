@@ -78,13 +78,13 @@ class SqlState:
             found: datetime = connection.scalar(select(Clock()))
             return found
 
-    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime, connection: Any = None) -> int:
+    def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
         # The tables are asked for before a connection is taken: a host's pool may have only one.
         tables, wanted = self._database.tables, iter(sorted(keys, key=lambda new: new.key))
         made = 0
         while page := list(islice(wanted, PAGE)):
-            with self._database.joined(connection) as ours:
-                made += self._make(ours, tables, page, utc(due_at, "due_at"))
+            with self._database.writing(patient=True) as connection:
+                made += self._make(connection, tables, page, utc(due_at, "due_at"))
         return made
 
     def _make(self, connection: Connection, tables: Tables, page: Sequence[NewKey], due_at: datetime) -> int:
