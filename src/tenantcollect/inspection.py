@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from attrs import define, evolve
 
 from tenantcollect.catalog import Source
+from tenantcollect.decisions import Decision
 from tenantcollect.errors import AuthenticationError, ConfigurationError, PluginError
 from tenantcollect.keys import Key, Selection
 from tenantcollect.planning import Plan, Upstream, plan
 from tenantcollect.policy import Reason
 from tenantcollect.registry import Registry
 from tenantcollect.reports import AttemptRow, CheckRow, ExplainRow, PlanRow, StatusRow
-from tenantcollect.scheduling import Decision, Facts, decide, is_stale, terms_of
+from tenantcollect.scheduling import Facts, decide, is_stale, terms_of
 from tenantcollect.secrets import Masker
 from tenantcollect.settings import whole_number
 from tenantcollect.state import HistoryRow, KeyState, State

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from attrs import define, evolve, field
 
+from tenantcollect.decisions import Decision
 from tenantcollect.errors import StorageError, WindowCancelled
 from tenantcollect.events import HoldLifted
 from tenantcollect.keys import Key, Selection
@@ -28,7 +29,7 @@ from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry
-from tenantcollect.scheduling import Decision, Facts, decide, next_look, next_window, over, terms_of
+from tenantcollect.scheduling import Facts, decide, next_look, next_window, over, terms_of
 from tenantcollect.state import Claim, KeyState, Opening
 from tenantcollect.survey import new_keys
 from tenantcollect.windows import Window

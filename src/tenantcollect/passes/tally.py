@@ -4,10 +4,10 @@ from datetime import datetime
 
 from attrs import define, evolve, field
 
+from tenantcollect.decisions import Decision, with_root
 from tenantcollect.keys import Key
 from tenantcollect.policy import Reason
 from tenantcollect.reports import KeyReport, PassReport, WindowCounts
-from tenantcollect.scheduling import Decision, with_root
 from tenantcollect.worker import Outcome
 
 __all__ = ["Tally"]
