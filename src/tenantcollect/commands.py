@@ -41,7 +41,7 @@ class Commands:
         """
         detail, keys = _text(detail, "detail"), list[Key]()
         for facts in self._facts(selection, now):
-            mine = _known(facts, selection)
+            mine = sorted(filter(selection.matches, facts.known()))
             keys += mine
             for tenant_id, data_source, script in () if dry_run else sorted(_scopes(facts, selection, mine)):
                 self._hold(
@@ -61,8 +61,8 @@ class Commands:
 
     def resume(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
         """Lift every hold of the selection and make it due; the keys that no other hold keeps back."""
-        each = [(facts, key) for facts in self._facts(selection, now) for key in _known(facts, selection)]
-        keys = [key for facts, key in each if not _stays_held(facts, key, selection)]
+        each = [(facts, key) for facts in self._facts(selection, now) for key in sorted(facts.known())]
+        keys = [key for facts, key in each if selection.matches(key) and not _stays_held(facts, key, selection)]
         if not dry_run:
             for hold in self.state.holds.lift(selection, LIFTED):
                 self.events.emit(HoldLifted.of(hold))
@@ -145,12 +145,6 @@ def _text(value: object, what: str) -> str:
         problem = f"must be text, not {type(value).__name__}"
         raise ConfigurationError(f"{what} {problem}", fields={what: problem})
     return value
-
-
-def _known(facts: Facts, selection: Selection) -> list[Key]:
-    """The selected keys, also those whose rows the next pass makes."""
-    known = {*facts.states, *(facts.key(name) for name in (*facts.collectors, *facts.broken))}
-    return sorted(key for key in known if selection.matches(key))
 
 
 def _scopes(facts: Facts, selection: Selection, keys: list[Key]) -> set[tuple[str, str, str | None]]:

@@ -70,8 +70,7 @@ class Inspection:
         for tenant_ids in self.survey.tenants(selection):
             page = []
             for facts in self.survey.facts(tenant_ids, now).values():
-                known = set(facts.states) | {facts.key(name) for name in (*facts.collectors, *facts.broken)}
-                page += [(facts, key) for key in sorted(known) if selection.matches(key)]
+                page += [(facts, key) for key in sorted(facts.known()) if selection.matches(key)]
             yield page
 
     def _statuses(self, page: list[tuple[Facts, Key]]) -> Iterator[StatusRow]:

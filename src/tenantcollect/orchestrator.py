@@ -118,7 +118,7 @@ class Orchestrator:
             settings=settings,
             emit=self._events.emit,
         )
-        self._passes = Passes(engine=engine, clock=self.now, edition=self._edition)
+        self._passes = Passes(engine=engine, clock=self.now, version=self._survey.version)
 
     def __enter__(self) -> Self:
         return self
@@ -145,9 +145,6 @@ class Orchestrator:
     def now(self) -> datetime:
         """The time that planning uses (UTC): the injected clock's, else the database's."""
         return utc(self._clock(), "clock()")
-
-    def _edition(self) -> object:
-        return self._survey.version(), self.registry.fingerprint()
 
     def subscribe(self, subscriber: Callable[[Event], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every event (``tenantcollect.events``); returns the way to unsubscribe."""

@@ -62,6 +62,10 @@ class Facts:
         data_source, _, script = collector.partition(".")
         return Key(self.tenant_id, data_source, script)
 
+    def known(self) -> set[Key]:
+        """Every key that is stored, or that a collector of this tenant's serves, whether or not it works."""
+        return {*self.states, *map(self.key, self.collectors), *map(self.key, self.broken)}
+
     def upstreams(self, key: Key) -> list[Key]:
         """The keys this one directly depends on."""
         return [self.key(name) for name in self.graph.upstreams.get(key.collector, ())]

@@ -42,7 +42,7 @@ class Survey:
     registry: Registry
     state: State
     locks: Locks
-    _installed: dict[tuple[object, frozenset[str]], _Installed] = field(factory=dict)
+    _installed: dict[frozenset[str], _Installed] = field(factory=dict)
 
     def facts(
         self, tenant_ids: Collection[str], now: datetime, keys: Collection[Key] | None = None
@@ -51,7 +51,7 @@ class Survey:
         found = {tenant_id: self._outline(tenant_id, sources, now) for tenant_id, sources in self._sources(tenant_ids)}
         if keys is None:
             states = {s.key: s for s in self.state.load(Selection(tenant_ids))} if tenant_ids else {}
-            wanted = set(states) | {f.key(name) for f in found.values() for name in (*f.collectors, *f.broken)}
+            wanted = set(states).union(*(facts.known() for facts in found.values()))
         else:
             wanted = set(keys) | {up for key in keys for up in ancestors(found[key.tenant_id], key)}
             states = {s.key: s for s in self.state.load(wanted)}
@@ -97,12 +97,11 @@ class Survey:
     def installed(self, data_sources: Iterable[str]) -> _Installed:
         """The collectors and the graph of a combination of data sources; imports no other plugin."""
         names = frozenset(data_sources)
-        known = (self.registry.fingerprint(), names)
-        if known not in self._installed:
+        if names not in self._installed:
             collectors = {collector.name: collector for collector in self.registry.collectors(names)}
             broken = {name: problem.reason for name, problem in self.registry.problems(names).items() if "." in name}
-            self._installed[known] = _Installed(collectors, broken, self.registry.graph(names))
-        return self._installed[known]
+            self._installed[names] = _Installed(collectors, broken, self.registry.graph(names))
+        return self._installed[names]
 
     def _sources(self, tenant_ids: Collection[str]) -> list[tuple[str, dict[str, Source]]]:
         by_tenant: dict[str, dict[str, Source]] = {tenant_id: {} for tenant_id in tenant_ids}

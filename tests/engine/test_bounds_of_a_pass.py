@@ -176,6 +176,12 @@ def test_a_host_catalog_that_fails_is_told_in_the_report(backend, clock):
     assert orchestrator.run().windows.completed == 1
 
 
+def test_a_host_catalog_need_not_have_a_version(backend, clock, monkeypatch):
+    """Whatever it answers, the first pass makes the keys."""
+    monkeypatch.setattr(HostCatalog, "version", lambda _: None)
+    assert with_catalog(backend, clock, HostCatalog({}), recording(Calls())).run().windows.completed == 1
+
+
 def test_g6_a_host_catalog_with_a_value_that_is_no_text_is_a_wrong_configuration(backend, clock):
     """The key is named, its value is not."""
     orchestrator = with_catalog(backend, clock, HostCatalog({"PORT": 54321}), recording(Calls()))

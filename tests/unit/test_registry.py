@@ -274,17 +274,6 @@ def test_the_graph_knows_broken_collectors_by_their_script() -> None:
     assert graph.upstreams["a.y"] == ("a.x",)
 
 
-def test_the_fingerprint_changes_with_what_is_installed(packages: Packages) -> None:
-    """It is equal in every process, and differs for another version, collector or extension."""
-    packages.install("acme", "1.0", collectors={"a.x": "m"})
-    seen = [Registry(allow=["acme"]).fingerprint()]
-    assert Registry(allow=["acme"]).fingerprint() == seen[0]
-    packages.install("acme-more", "1.0", extensions={"a": "m"})
-    seen.append(Registry(allow=["acme", "acme-more"]).fingerprint())
-    seen.append(Registry({"b.x": Plain}, allow=["acme", "acme-more"]).fingerprint())
-    assert len(set(seen)) == 3
-
-
 def test_rows_list_everything_once(packages: Packages) -> None:
     """``plugins`` shows what works, and each failure with why."""
     packages.install("acme", "1.0", collectors={"a.x": "listed", "a.y": "missing_module"}, modules={"listed": RUN})

@@ -26,15 +26,15 @@ MOST_SYNCED = 1000
 
 @define(kw_only=True)
 class Passes:
-    """Every pass that runs now. ``edition`` changes when the catalog or the installed collectors do."""
+    """Every pass that runs now. ``version`` is the catalog's; the installed collectors are those of the process."""
 
     engine: Engine
     clock: Callable[[], datetime]
-    edition: Callable[[], object]
+    version: Callable[[], object]
     _running: set[Pass] = field(factory=set)
     _quiet: threading.Condition = field(factory=threading.Condition)
     _synced: dict[frozenset[str] | None, object] = field(factory=dict)
-    """The edition that each selection of tenants was last synced with."""
+    """The version that each selection of tenants was last synced with."""
 
     def run(self, selection: Selection, limits: Limits) -> PassReport:
         """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
@@ -77,28 +77,28 @@ class Passes:
                 self._quiet.notify_all()
 
     def _sync(self, this: Pass) -> str | None:
-        """Rows are made only when the catalog or the installed collectors changed: an idle pass asks for the version,
-        and for what is due.
+        """Rows are made by the first pass, and whenever the catalog changed: an idle pass asks for its version, and
+        for what is due.
 
         What keeps the pass from beginning is told, but for a database that is not there or not ours, which is raised.
         """
         try:
-            edition, tenants = self.edition(), this.selection.tenant_ids
+            version, tenants = self.version(), this.selection.tenant_ids
             with self._quiet:
-                synced = edition in (self._synced.get(None), self._synced.get(tenants))
-            if not synced:
+                known = [self._synced[chosen] for chosen in (None, tenants) if chosen in self._synced]
+            if version not in known:
                 this.sync()
-                self._note_synced(tenants, edition)
+                self._note_synced(tenants, version)
         except (SchemaNotCurrent, DatabaseUnavailable):
             raise
         except StorageError as error:
             return str(error)
         return None
 
-    def _note_synced(self, tenants: frozenset[str] | None, edition: object) -> None:
+    def _note_synced(self, tenants: frozenset[str] | None, version: object) -> None:
         """What is forgotten beyond the newest costs a sync, nothing else."""
         with self._quiet:
             self._synced.pop(tenants, None)
-            self._synced[tenants] = edition
+            self._synced[tenants] = version
             if len(self._synced) > MOST_SYNCED:
                 del self._synced[next(iter(self._synced))]

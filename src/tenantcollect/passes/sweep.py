@@ -94,7 +94,7 @@ class Pass:
 
     def _tell_blocked(self, facts: Facts) -> None:
         """Count what cannot run until somebody acts, also where no look at it is due."""
-        for key in {*facts.states, *map(facts.key, facts.broken)}:
+        for key in facts.known():
             if self.selection.matches(key) and (decision := decide(facts, key)).blocks:
                 self.tally.decided(decision)
 

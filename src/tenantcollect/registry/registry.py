@@ -1,6 +1,5 @@
 """Loads the collectors of the data sources that are asked for, and no others (floor: registry)."""
 
-import hashlib
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -62,14 +61,6 @@ class Registry:
     def data_sources(self) -> list[str]:
         """Every data source found."""
         return sorted(self._sources)
-
-    def fingerprint(self) -> str:
-        """Equal across processes; differs when other collectors, versions or extensions are installed."""
-        entries = sorted(
-            (e.name, e.package or "", e.version or "", e.value)
-            for e in (*self._found.collectors.values(), *self._found.extensions)
-        )
-        return hashlib.sha256(repr((entries, sorted(self._found.ambiguous))).encode()).hexdigest()
 
     # What needs the plugins of the named data sources, and imports those only.
 
