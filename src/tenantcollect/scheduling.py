@@ -28,7 +28,7 @@ __all__ = [
     "is_stale",
     "lost_start",
     "next_look",
-    "next_window",
+    "next_step",
     "over",
     "terms_of",
 ]
@@ -36,6 +36,7 @@ __all__ = [
 UNATTENDED_AFTER = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=1)
 STALE_INTERVALS = 3
+SHORTEST_POLL = timedelta(seconds=1)
 
 
 @define(kw_only=True)
@@ -211,10 +212,14 @@ def _triggered(facts: Facts, key: Key) -> bool:
     return entry is not None and entry.triggered
 
 
-def next_window(facts: Facts, key: Key, state: KeyState) -> Window | None:
-    """The window that follows under the same claim, with ``state`` as it is after the seal (G5)."""
-    ready = _plan(facts, key, state).ready
-    return ready[0] if ready else None
+def next_step(facts: Facts, key: Key, state: KeyState) -> Window | datetime | None:
+    """The window that follows under the same claim, with ``state`` as it is after the seal (G5), or when the key is to
+    be looked at again; None = at once, because it waits for an upstream.
+    """
+    found = _plan(facts, key, state)
+    if found.ready:
+        return found.ready[0]
+    return None if found.blocked else next_look(facts, _from_plan(facts, key, state, found))
 
 
 def upstream_of(facts: Facts, key: Key) -> Upstream:
@@ -260,8 +265,11 @@ def _waiting(facts: Facts, key: Key, found: Plan) -> Decision:
     )
 
 
-def next_look(decision: Decision, now: datetime, interval: timedelta) -> datetime | None:
+def next_look(facts: Facts, decision: Decision) -> datetime | None:
     """When a key that cannot run now is to be looked at again; None = parked until something changes."""
+    now, collector = facts.now, facts.collectors.get(decision.key.collector)
+    source = facts.sources.get(decision.key.data_source)
+    interval = max(terms_of(collector, source).interval if collector else timedelta(), SHORTEST_POLL)
     if decision.reason is Reason.WAITING_FOR_UPSTREAM:
         held = decision.root_reason in NEEDS_ACTION
         return max(now + interval, decision.until or now) if not held else now + POLL_HELD

@@ -4,7 +4,8 @@ from concurrent.futures import Executor, Future
 
 import pytest
 
-from tenantcollect import AuthenticationError, Orchestrator
+from tenantcollect import AuthenticationError, CollectorOptions, Orchestrator
+from tenantcollect.backends.memory.schedule import MemorySchedule
 from tenantcollect.backends.memory.state import MemoryState
 from tenantcollect.keys import EVERYTHING
 
@@ -64,6 +65,25 @@ class TakenElsewhere:
 
     def acquire(self, keys, *, owner, ttl):
         return self.locks.acquire([key for key in keys if key.tenant_id not in self.tenants], owner=owner, ttl=ttl)
+
+
+def test_g9_a_key_with_nothing_left_is_put_off_once(make, backend, clock, monkeypatch):
+    """Its turn knows when it is due again: it is neither made due at once nor looked at a second time for that."""
+    put_off = []
+
+    def defer(schedule, seen, until, **more):
+        put_off.append((seen.key.tenant_id, until))
+        return deferring(schedule, seen, until, **more)
+
+    deferring = MemorySchedule.defer
+    monkeypatch.setattr(MemorySchedule, "defer", defer)
+    orchestrator = make({"acme.a": collector(lambda: 1, duration=None)}, executor=AtOnce())
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    report = orchestrator.run()
+    later = clock.now + CollectorOptions().interval
+    assert sorted(put_off) == [("t1", later), ("t2", later)]
+    assert [row.reason for row in report.keys] == ["up_to_date", "up_to_date"]
 
 
 def test_g4_keys_that_are_busy_elsewhere_hide_no_other(backend, clock):

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -29,7 +29,7 @@ from tenantcollect.passes.minder import Minder
 from tenantcollect.passes.tally import Tally
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry
-from tenantcollect.scheduling import Facts, decide, next_look, next_window, over, terms_of
+from tenantcollect.scheduling import Facts, decide, next_look, next_step, over
 from tenantcollect.state import Claim, KeyState, Opening
 from tenantcollect.survey import new_keys
 from tenantcollect.windows import Window
@@ -117,10 +117,12 @@ class Pass:
             self._minder.end()
 
     def _tell_rest(self) -> None:
-        """Where a budget or a stop ended the pass: what is left to do for the keys that it touched last."""
+        """Where those keys stand that were not looked at again after their turn: a budget may have ended the pass."""
         rest = self.tally.undecided() if not self._down else []
         try:
-            for _, decision in self._decided(list(self.engine.state.schedule.entries(rest).values())):
+            decided = self._decided(list(self.engine.state.schedule.entries(rest).values()))
+            self._tell(decided)
+            for _, decision in decided:
                 self.tally.decided(decision)
         except StorageError as error:
             self._down = str(error)
@@ -209,12 +211,9 @@ class Pass:
         return self._capacity.admit(key, facts.collectors[key.collector].options.concurrency_per_tenant)
 
     def _defer(self, facts: Facts, decision: Decision) -> None:
-        key = decision.key
-        collector = facts.collectors.get(key.collector)
-        interval = terms_of(collector, facts.sources.get(key.data_source)).interval if collector else timedelta()
-        at = next_look(decision, self.now, max(interval, timedelta(seconds=1)))
+        at = next_look(facts, decision)
         waiting = decision.reason is Reason.WAITING_FOR_UPSTREAM or decision.needs_action
-        self.engine.state.schedule.defer(facts.entries[key], at, waiting=waiting)
+        self.engine.state.schedule.defer(facts.entries[decision.key], at, waiting=waiting)
         self.tally.decided(decision)
 
     def _look_again(self, waiting: list[Entry]) -> None:
@@ -296,20 +295,20 @@ class Pass:
             ttl=self.engine.settings.lease_ttl,
             dependents=[facts.key(name) for name in facts.graph.downstreams(key.collector)],
             descendants=[facts.key(name) for name in facts.graph.descendants(key.collector)],
-            next_window=self._planner(facts, key),
+            next_step=self._planner(facts, key),
             may_continue=may_continue,
         )
 
-    def _planner(self, facts: Facts, key: Key) -> Callable[[KeyState], Window | None]:
+    def _planner(self, facts: Facts, key: Key) -> Callable[[KeyState], Window | datetime | None]:
         """What follows after a seal; the upstreams' coverage is read again when what was known is used up."""
         known = [facts]
 
-        def following(state: KeyState) -> Window | None:
-            window = next_window(known[0], key, state)
-            if window is None and facts.upstreams(key):
+        def following(state: KeyState) -> Window | datetime | None:
+            step = next_step(known[0], key, state)
+            if not isinstance(step, Window) and facts.upstreams(key):
                 known[0] = self.engine.survey.facts([key.tenant_id], self.now, [key])[key.tenant_id]
-                window = next_window(known[0], key, state) if key.collector in known[0].collectors else None
-            return window
+                step = next_step(known[0], key, state) if key.collector in known[0].collectors else None
+            return step
 
         return following
 

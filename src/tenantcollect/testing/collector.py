@@ -259,7 +259,7 @@ class CollectorHarness:
             ttl=LONGEST_TTL,
             dependents=(),
             descendants=(),
-            next_window=lambda _: None,
+            next_step=lambda _: None,
             may_continue=lambda: False,
         )
         return self._turn

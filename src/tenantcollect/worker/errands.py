@@ -194,7 +194,7 @@ def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
         ttl=errand.timeout + LATE,  # nobody beats here; the parent ends a child whose lease is lost
         dependents=errand.dependents,
         descendants=errand.descendants,
-        next_window=_none,
+        next_step=_none,
         may_continue=bool,
     )
 

@@ -19,15 +19,15 @@ __all__ = ["Turn", "wake_dependents"]
 
 MOST_TIMEOUTS = 10
 """How many times its timeout a window may take that seals nothing but goes on making rows durable."""
-NextWindow = Callable[[KeyState], Window | None]
+NextStep = Callable[[KeyState], Window | datetime | None]
 
 
 @define(kw_only=True, eq=False)
 class Turn:
     """A leased key, from its opening to its release; the walking thread, the heartbeat and the pass share it.
 
-    ``seen`` is the schedule's row that it was claimed for. ``next_window`` plans what follows after a seal;
-    ``may_continue`` is asked before each further window.
+    ``seen`` is the schedule's row that it was claimed for. ``next_step`` plans what follows after a seal: a window, or
+    when to look at the key again, None = at once. ``may_continue`` is asked before each further window.
     """
 
     lease: Lease
@@ -40,7 +40,7 @@ class Turn:
     ttl: timedelta
     dependents: Collection[Key]
     descendants: Collection[Key]
-    next_window: NextWindow
+    next_step: NextStep
     may_continue: Callable[[], bool]
     transaction: WindowTransaction | None = None
     thread: threading.Thread | None = None
@@ -51,6 +51,8 @@ class Turn:
     deadline: float | None = None
     woken_at: float = 0.0
     completed: int = 0
+    due_at: datetime | None = None
+    """When the key is due again, as far as the last seal has planned it."""
     given_up: bool = False
     _made_at: float = field(factory=time.monotonic)
     granted: bool = False

@@ -292,10 +292,12 @@ class Walk:
 
     def _following(self, state: KeyState) -> Window | None:
         turn = self.turn
-        window = None if turn.cancelled or not turn.trusted else turn.next_window(state)
-        if window is not None:
-            turn.granted = turn.granted or turn.may_continue()
-        return window if turn.granted else None
+        step = None if turn.cancelled or not turn.trusted else turn.next_step(state)
+        if not isinstance(step, Window):
+            turn.due_at = step
+            return None
+        turn.due_at, turn.granted = None, turn.granted or turn.may_continue()
+        return step if turn.granted else None
 
     def _commit(self, claim: Claim, seal: Seal) -> Claim | None:
         """Seal; if the reply was lost, the database says whether it happened (PROTOCOL 2.8)."""

@@ -229,7 +229,8 @@ class Worker:
         try:
             if not outcome.lost and (outcome.down is None or outcome.retry_at):
                 parked = outcome.failed and outcome.retry_at is None
-                due_at = turn.planned_at + POLL_HELD if parked else outcome.retry_at or turn.planned_at
+                planned = outcome.retry_at or (turn.due_at if outcome.reason is None else None)
+                due_at = turn.planned_at + POLL_HELD if parked else planned or turn.planned_at
                 schedule, fence = self.parts.state.schedule, turn.claim.fence
                 patiently(lambda: schedule.defer(turn.seen, due_at, waiting=parked, fence=fence))
         except StorageError as error:
