@@ -10,6 +10,8 @@ from tenantcollect.schedule import Entry
 
 __all__ = ["Capacity"]
 
+LEAST_PAGE, MOST_PAGE = 8, 128
+
 
 @define
 class Capacity:
@@ -18,8 +20,20 @@ class Capacity:
     """
 
     slots: int
+    page: int = field()
+    """How many keys to decide about at once: twice the slots while they are full, so that it is seen whether others
+    wait for one; more and more while some stay free.
+    """
     _running: set[Key] = field(factory=set)
     _admitted: Counter[str] = field(factory=Counter)
+
+    @page.default
+    def _least(self) -> int:
+        return max(LEAST_PAGE, 2 * self.slots)
+
+    def turn_page(self) -> None:
+        """Size the next page, after slots were given to those of the last one."""
+        self.page = max(self._least(), min(2 * self.page, MOST_PAGE) if self.free else 0)
 
     @property
     def free(self) -> int:

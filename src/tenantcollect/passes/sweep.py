@@ -41,8 +41,8 @@ logger = logging.getLogger("tenantcollect.passes")
 
 TURN_SECONDS = 10.0
 """How long a key may keep its slot, window after window, while others wait for one."""
-PAGE = 32
-"""How many keys are decided about at once."""
+HORIZON = 32
+"""Among how many due keys those come first whose tenants had the fewest turns."""
 LANDING_SECONDS = 5.0
 """How long an interrupted pass waits for its windows to be gone."""
 
@@ -64,8 +64,8 @@ class Pass:
     """The turns that were claimed and have not ended; None = not started yet."""
     _settled: set[Key] = field(factory=set)
     _limited: set[tuple[str, str]] = field(factory=set)
-    _reach: int = PAGE
-    """How many due keys are read at once, beside those that fly: a page, and more where some of it is of no use."""
+    _reach: int = 1
+    """How many horizons of due keys are read at once, beside those that fly: more where they are of no use."""
     _crowded: bool = False
     _down: str | None = None
     _stopped_at: float | None = None
@@ -150,8 +150,9 @@ class Pass:
     def _round(self) -> bool:
         decided = self._decided(self._due())
         self._tell(decided)
-        deferred = self._deferred(decided)
-        return bool(self._claim(self._chosen(decided)) + deferred)
+        moved = self._deferred(decided) + self._claim(self._chosen(decided))
+        self._capacity.turn_page()
+        return bool(moved)
 
     def _tell(self, decided: list[tuple[Facts, Decision]]) -> None:
         """End holds that speak no more, and tell of keys that have become stale, each once."""
@@ -166,16 +167,16 @@ class Pass:
     def _due(self) -> list[Entry]:
         """The keys to decide about now, tenants in turn: a page of those that were read."""
         flying = {turn.lease.key for turn in self._flying}
-        passed_over = self._settled | flying
+        passed_over, page = self._settled | flying, self._capacity.page
         while True:
-            limit = self._reach + len(flying)
+            limit = self._reach * max(HORIZON, page) + len(flying)
             due = self.engine.state.schedule.due(self.selection, now=self.now, limit=limit)
             free = [entry for entry in due if not entry.busy and entry.key not in passed_over]
-            if len(free) >= PAGE or len(due) < limit or due[-1].busy:
+            if len(free) >= page or len(due) < limit or due[-1].busy:
                 break
             self._reach *= 2
         self.tally.busy |= {entry.key for entry in due if entry.busy} - flying
-        return self._capacity.in_turn(free)[:PAGE]
+        return self._capacity.in_turn(free)[:page]
 
     def _chosen(self, decided: list[tuple[Facts, Decision]]) -> list[tuple[Facts, Decision]]:
         """Those that may run and for which there is room."""
@@ -218,8 +219,7 @@ class Pass:
 
     def _look_again(self, waiting: list[Entry]) -> None:
         """An upstream may have moved between the look and the deferral; its hint was then lost (PROTOCOL P9)."""
-        moved = [d.key for _, d in self._decided(waiting) if d.reason is not Reason.WAITING_FOR_UPSTREAM]
-        if moved:
+        if moved := [d.key for _, d in self._decided(waiting) if d.reason is not Reason.WAITING_FOR_UPSTREAM]:
             self.engine.state.schedule.wake(moved, at=self.now)
 
     def _claim(self, chosen: list[tuple[Facts, Decision]]) -> int:
