@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import NoReturn, Self, SupportsIndex
 from urllib.parse import quote, quote_plus
 
@@ -17,13 +18,27 @@ __all__ = ["MASK", "Masker", "Secret", "discreetly", "one_line", "storable"]
 MASK = "***"
 SHORTEST_SECRET = 4
 SHORTEST_LINE = 16
+SHORTEST_LEAF = 8
 LONGEST_TEXT = 4000
+LONGEST_NAME = 63
+"""Bytes that PostgreSQL repeats of a name: of a longer one it says the beginning."""
+LONGEST_PERIOD = 64
+MOST_ESCAPES = 8
+"""Backslashes that may stand for one: repr of JSON of repr."""
 PASSWORDS = re.compile(
     r"""(?P<url>(?<=://)[^/\s:@]*:)[^/\s"'<>]+@|(?P<pair>\b(?:password|passwd|pwd)=)(?:'[^']*'|[^\s&'"]+)""",
     re.IGNORECASE,
 )
-# What browsers' encodeURIComponent, encodeURI and our own libraries leave as it is.
-URL_SAFE = ("", "/", "!'()*", "!#$&'()*+,/:;=?@[]")
+UNCHANGED = re.compile(r"[A-Za-z0-9_.-]+")
+"""What every encoding leaves as it is, but base64."""
+INTRODUCED = {
+    "\\": rf"\\\\{{0,{MOST_ESCAPES - 1}}}+",
+    "%": "%(?:25)*",
+    "&": "&(?:amp;)*",
+    "+": r"(?:\+|%(?:25)*2[bB])",
+    **{digit: f"[{digit.lower()}{digit.upper()}]" for digit in "abcdefABCDEF"},
+}
+"""How the characters of an escape may be written: it may be escaped again, its digits are of either case."""
 # Control, line-separating and bidirectional characters that would let a text forge a line or a terminal, and
 # surrogates, which no stream can write.
 FORGERY = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -92,27 +107,30 @@ def _place(error: BaseException) -> str:
 
 @frozen
 class Masker:
-    """Replaces secret values in any text, also in the forms that URLs, base64, JSON and repr give them.
+    """Replaces secret values in any text, also in the forms that URLs, JSON, HTML, repr and base64 give them.
 
-    In base64 it finds a secret at any place of a longer text, as in ``user:secret`` of Basic auth; not one that
-    is broken over several lines. Its own repr shows none of them.
+    An escape is found however often it was escaped again. In base64 a secret is found at any place of a longer text,
+    as in ``user:secret`` of Basic auth; not one that is broken over several lines. Its own repr shows none of them.
     """
 
-    forms: tuple[str, ...] = field(repr=False, default=())
+    _forms: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    """Each with its longest part that no encoding changes: a text without that needs no closer look."""
 
     @classmethod
     def of(cls, secrets: Iterable[str]) -> Self:
         """A masker of ``secrets``; values shorter than four characters would mask words and are left.
 
-        Of a secret of several lines, such as a private key, each long line is a secret too.
+        Of a secret of several lines, such as a private key, each long line is a secret too, and of a JSON document
+        each text in it.
         """
         parts = {part for secret in secrets for part in _parts(secret) if len(part) >= SHORTEST_SECRET}
-        return cls(tuple(sorted({form for part in parts for form in _forms(part)})))
+        forms = sorted(parts.union(*map(_base64_forms, parts)))
+        return cls(tuple((max(UNCHANGED.findall(form), key=len, default=""), form) for form in forms))
 
     def mask(self, text: str) -> str:
         """``text`` with every secret, and every password inside a URL or a DSN, replaced by ``***``."""
         shown, at = [], 0
-        for start, end in _merged(span for form in self.forms for span in _spans(text, form)):
+        for start, end in _merged(self._spans(text)):
             shown += [text[at:start], MASK]
             at = end
         return PASSWORDS.sub(_hidden, "".join((*shown, text[at:])))
@@ -121,16 +139,18 @@ class Masker:
         """``text`` masked, then cut, as errors, warnings and progress are stored."""
         return storable(self.mask(text))
 
+    def finds(self, text: str) -> bool:
+        """Whether any secret stands in ``text``."""
+        return any(self._spans(text))
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        for unchanged, form in self._forms:
+            if unchanged in text and len(form) <= len(text):
+                yield from (found.span() for found in re.finditer(_pattern(form), text))
+
 
 def _hidden(found: re.Match[str]) -> str:
     return f"{found['url']}{MASK}@" if found["url"] is not None else f"{found['pair']}{MASK}"
-
-
-def _spans(text: str, form: str) -> Iterator[tuple[int, int]]:
-    start = text.find(form)
-    while start >= 0:
-        yield start, start + len(form)
-        start = text.find(form, start + 1)
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -144,25 +164,65 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    yield secret
-    yield secret.strip()
-    yield from (line for line in map(str.strip, secret.splitlines()) if len(line) >= SHORTEST_LINE)
+    for text in (secret, *(leaf for leaf in _leaves(secret) if len(leaf) >= SHORTEST_LEAF)):
+        yield text
+        yield text.strip()
+        yield from (line for line in map(str.strip, text.splitlines()) if len(line) >= SHORTEST_LINE)
+        if len(name := text.encode("utf-8", "replace")) > LONGEST_NAME:
+            yield name[:LONGEST_NAME].decode("utf-8", "ignore")
 
 
-def _forms(secret: str) -> Iterator[str]:
-    raw = secret.encode("utf-8", "surrogatepass")
-    yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1])
-    yield repr("'\"" + secret)[4:-1]  # in a text that holds both kinds of quotes
-    for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        yield from (escaped, escaped.replace("/", "\\/"))
-    urls = [quote(secret, safe=safe, errors="replace") for safe in URL_SAFE]
-    for url in (*urls, quote_plus(secret, errors="replace")):
-        yield from (url, re.sub("%..", lambda code: code.group().lower(), url))
-    yield from _base64_forms(raw)
+def _leaves(secret: str) -> Iterator[str]:
+    """The texts in a secret that is a JSON document, such as the key file of a service account."""
+    if not secret.lstrip().startswith(("{", "[")):
+        return
+    try:
+        values = [json.loads(secret)]
+    except (ValueError, RecursionError):
+        return
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
 
 
-def _base64_forms(raw: bytes) -> Iterator[str]:
+def _pattern(form: str) -> str:
+    """What finds ``form``, each of its characters in any spelling; its repetitions, too, where they overlap."""
+    units: list[str] = []
+    after_backslash = False
+    for part in re.findall(rf"{UNCHANGED.pattern}|\\+|.", form, re.DOTALL):
+        if UNCHANGED.match(part):
+            units += map(re.escape, part)
+        else:
+            units += [_unit(part, after_backslash)] + [""] * (len(part) - 1)
+        after_backslash = part.startswith("\\")
+    again = next((n for n in range(1, min(len(form), LONGEST_PERIOD)) if form.startswith(form[n:])), 0)
+    return "".join(units) + (f"(?:{''.join(units[-again:])})*+" if again else "")
+
+
+def _unit(part: str, after_backslash: bool) -> str:
+    """One character, or several backslashes, in all spellings."""
+    if part.startswith("\\"):
+        return rf"(?:\\{{{len(part)},{len(part) * MOST_ESCAPES}}}+|(?:{_spelt('%5C')}){{{len(part)}}})"
+    raw = part.encode("utf-8", "surrogatepass")
+    urls = (quote(part, safe="", errors="surrogatepass"), quote_plus(part, errors="surrogatepass"))
+    spellings = {"\\" + part, ascii(part)[1:-1], json.dumps(part)[1:-1], repr(raw)[2:-1], *urls, escape(part)}
+    if after_backslash:  # which took those of this escape, too
+        spellings |= {spelling[1:] for spelling in spellings if spelling.startswith("\\")}
+    ways = [*map(_spelt, sorted(spellings - {part})), re.escape(part)]
+    return f"(?:{'|'.join(ways)})"
+
+
+def _spelt(spelling: str) -> str:
+    """What finds an escape, and every escape of it."""
+    return "".join(INTRODUCED.get(character) or re.escape(character) for character in spelling)
+
+
+def _base64_forms(secret: str) -> Iterator[str]:
     """What the secret alone decides: inside a longer base64 text it stands at one of three alignments."""
+    raw = secret.encode("utf-8", "surrogatepass")
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for offset in range(3):
             form = encode(b"\0" * offset + raw).decode("ascii").rstrip("=")[(offset * 8 + 5) // 6 :]

@@ -42,9 +42,9 @@ def places(case: Case, collected: Collected, secrets: Mapping[str, str], log: st
         "what was printed": (printed, "do not print; use context.logger"),
     }
     for key, value in secrets.items():
-        forms = Masker.of([value]).forms
+        masker = Masker.of([value])
         for where, (text, cure) in left.items():
-            if any(form in text for form in forms):
+            if masker.finds(text):
                 yield f"{key} stands in {where}: {cure}"
 
 
