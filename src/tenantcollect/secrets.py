@@ -45,11 +45,16 @@ FORGERY = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 
 
 class Secret:
-    """A text that shows itself to nobody who does not ask: not in repr, str, format or JSON, and it does not pickle."""
+    """A text that shows itself to nobody who does not ask: not in repr, str, format or JSON, and it does not pickle.
+
+    Raises :class:`TypeError` for what is no text: a secret that is missing must not pass for one.
+    """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: "str | Secret") -> None:
+        if not isinstance(text, str | Secret):
+            raise TypeError(f"a Secret is made of a text, not of {type(text).__name__}")
         self._text: str = text.reveal() if isinstance(text, Secret) else text
 
     def reveal(self) -> str:
@@ -74,6 +79,10 @@ class Secret:
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Raises :class:`TypeError`: what is pickled is written somewhere."""
         raise TypeError("a Secret does not pickle; hand over where it can be read, not the secret")
+
+    def __getstate__(self) -> NoReturn:
+        """Raises :class:`TypeError`, as pickling does."""
+        self.__reduce_ex__(4)
 
     def __copy__(self) -> Self:
         return self

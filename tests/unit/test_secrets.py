@@ -9,6 +9,7 @@ import time
 import traceback
 import unicodedata
 from html import escape
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -251,11 +252,18 @@ def test_g6_a_secret_shows_itself_only_to_who_asks() -> None:
     shown = f"{secret} {secret!r} {secret:>20} {[secret]}" + "%s %r" % (secret, secret)  # noqa: UP031 - also that way
     assert "hunter2!" not in shown
     assert secret.reveal() == Secret(secret).reveal() == "hunter2!"
-    for give_away in (pickle.dumps, json.dumps):
+    for give_away in (pickle.dumps, json.dumps, Secret.__getstate__):
         with pytest.raises(TypeError):
             give_away(secret)
     assert copy.copy(secret) is copy.deepcopy([secret])[0] is secret
     assert not hasattr(secret, "__dict__")
+
+
+@pytest.mark.parametrize("missing", [None, 5, b"hunter2!"])
+def test_what_is_no_text_is_no_secret(missing: Any) -> None:
+    """A variable that is not set would remove a stored value, or be stored as if it were one."""
+    with pytest.raises(TypeError, match=type(missing).__name__):
+        Secret(missing)
 
 
 def test_secrets_are_equal_by_their_text() -> None:
