@@ -45,7 +45,7 @@ class Recipe:
     schema: str | None = None
     collector_role: str | None = None
     settings: Settings = field(factory=Settings)
-    cipher: MakeCipher | None = field(default=None, eq=False)
+    cipher: MakeCipher | None = field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.app is None and self.url is None:
