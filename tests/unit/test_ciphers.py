@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -103,12 +104,12 @@ def test_keys_are_read_from_a_text() -> None:
     assert FernetCipher.parse(f" {NEW},{OLD}\n").key_ids == (FernetCipher([NEW]).key_id, CIPHER.key_id)
 
 
-@pytest.mark.parametrize("keys", [[], ["short"], [OLD, "kéy"], [OLD, OLD[:-4]], ""])
-def test_what_is_no_key_is_refused_by_its_number(keys: list[str]) -> None:
+@pytest.mark.parametrize("keys", [[], ["short"], [OLD, "kéy"], [OLD, OLD[:-4]], "", [None], b"\xff", [b"short"]])
+def test_what_is_no_key_is_refused_by_its_number(keys: Any) -> None:
     """The error says how to make one, and shows nothing of what was given."""
     with pytest.raises(ConfigurationError, match="generate_key") as raised:
         FernetCipher(keys)
-    assert not any(key and key in str(raised.value) for key in keys)
+    assert not any(isinstance(key, str) and key and key in str(raised.value) for key in keys)
 
 
 def test_a_cipher_shows_and_pickles_no_key() -> None:
@@ -149,6 +150,7 @@ def test_without_the_extra_the_error_says_how_to_install_it() -> None:
     assert 'pip install "tenantcollect[crypto]"' in ended.stderr
 
 
-def test_keys_may_be_secrets() -> None:
-    """What a host keeps in a Secret need not be revealed by it."""
-    assert FernetCipher([Secret(OLD)]).key_ids == FernetCipher(Secret(OLD)).key_ids == CIPHER.key_ids
+@pytest.mark.parametrize("key", [OLD, OLD.encode(), Secret(OLD)], ids=["text", "bytes", "secret"])
+def test_a_key_may_be_a_text_bytes_or_a_secret(key: str | bytes | Secret) -> None:
+    """As ``Fernet.generate_key()`` gives it, as it stands in the environment, as a host keeps it; one or several."""
+    assert FernetCipher([key]).key_ids == FernetCipher(key).key_ids == CIPHER.key_ids

@@ -33,8 +33,9 @@ class FernetCipher:
     :class:`ConfigurationError` for no key, and for a text that is none.
     """
 
-    def __init__(self, keys: Iterable[str | Secret]) -> None:
-        texts = [Secret(keys)] if isinstance(keys, str | Secret) else [Secret(key) for key in keys]
+    def __init__(self, keys: str | bytes | Secret | Iterable[str | bytes | Secret]) -> None:
+        given = [keys] if isinstance(keys, str | bytes | Secret) else keys
+        texts = [_text(key, number) for number, key in enumerate(given, start=1)]
         if not texts:
             raise ConfigurationError(f"a cipher needs a key; make one with: {NEW_KEY}")
         self._fernet = MultiFernet([_fernet(text, number) for number, text in enumerate(texts, start=1)])
@@ -76,12 +77,23 @@ class FernetCipher:
         raise TypeError("a FernetCipher does not pickle; make it where it is used")
 
 
+def _text(key: str | bytes | Secret, number: int) -> Secret:
+    """A key as a text; ``Fernet.generate_key()`` gives bytes."""
+    try:
+        return Secret(key.decode("ascii") if isinstance(key, bytes) else key)
+    except (ValueError, TypeError):
+        raise _no_key(number) from None
+
+
 def _fernet(key: Secret, number: int) -> Fernet:
     try:
         return Fernet(key.reveal())
     except (ValueError, TypeError):
-        problem = f"cipher key {number} is not 32 bytes in URL-safe base64; make one with: {NEW_KEY}"
-        raise ConfigurationError(problem) from None
+        raise _no_key(number) from None
+
+
+def _no_key(number: int) -> ConfigurationError:
+    return ConfigurationError(f"cipher key {number} is not 32 bytes in URL-safe base64; make one with: {NEW_KEY}")
 
 
 def _id(key: Secret) -> str:
