@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from tenantcollect.errors import TenantcollectError
 
-__all__ = ["MASK", "Masker", "Secret", "discreetly", "one_line", "storable"]
+__all__ = ["MASK", "Masker", "Secret", "discreetly", "holds_password", "one_line", "storable"]
 
 MASK = "***"
 SHORTEST_SECRET = 4
@@ -25,10 +25,16 @@ LONGEST_NAME = 63
 LONGEST_PERIOD = 64
 MOST_ESCAPES = 8
 """Backslashes that may stand for one: repr of JSON of repr."""
+NAMES = "password|passwd|pwd|secret"
+"""What is part of the name of a password, as in ``sslpassword``."""
 PASSWORDS = re.compile(
-    r"""(?P<url>(?<=://)[^/\s:@]*:)[^/\s"'<>]+@|(?P<pair>\b(?:password|passwd|pwd)=)(?:'[^']*'|[^\s&'"]+)""",
+    r"""(?P<url>(?<=://)[^/\s:@]*:)[^/\s"'<>]+@|(?P<pair>(?:NAMES)[\w-]{0,40}=)(?:'[^']*'|[^\s&'"]+)""".replace(
+        "NAMES", NAMES
+    ),
     re.IGNORECASE,
 )
+PASSWORD_IN_URL = re.compile(rf"://[^/:@]*:[^@]+@|[?&][^=&]*(?:{NAMES})[^=&]*=", re.IGNORECASE)
+"""`user:password@` behind the scheme, or a password among the options."""
 UNCHANGED = re.compile(r"[A-Za-z0-9_.-]+")
 """What every encoding leaves as it is, but base64."""
 INTRODUCED = {
@@ -156,6 +162,11 @@ class Masker:
         for unchanged, form in self._forms:
             if unchanged in text and len(form) <= len(text):
                 yield from (found.span() for found in re.finditer(_pattern(form), text))
+
+
+def holds_password(url: str) -> bool:
+    """Whether a URL, which need not be readable as one, says a password."""
+    return PASSWORD_IN_URL.search(url) is not None
 
 
 def _hidden(found: re.Match[str]) -> str:

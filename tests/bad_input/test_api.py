@@ -63,9 +63,10 @@ def test_database_errors_that_repeat_data(hub: Orchestrator, way: str) -> None:
         assert "bad_input_thing" in error
 
 
-def test_password_in_a_url_is_shown_nowhere() -> None:
-    """Who is given an orchestrator's description or error reads no password."""
-    url = NOWHERE.replace("nobody", "me:hunter2")
+@pytest.mark.parametrize("beside", ["", "password=hunter2", "sslpassword=hunter2%26hunter2"])
+def test_password_in_a_url_is_shown_nowhere(beside: str) -> None:
+    """Who is given an orchestrator's description or error reads no password, wherever it stands in the URL."""
+    url = f"{NOWHERE.replace('nobody', 'me:hunter2')}?{beside}"
     with connect(url) as orchestrator:
         assert orchestrator.schema is not None
         assert "hunter2" not in orchestrator.schema.described()

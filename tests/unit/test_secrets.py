@@ -153,6 +153,7 @@ def test_a_text_without_secrets_is_not_touched(text: str) -> None:
         ("ssh://git@host/x https://host:8080/x", "ssh://git@host/x https://host:8080/x"),
         ("host=db password=s3cret dbname=x", "host=db password=*** dbname=x"),
         ("host=db PASSWORD='s3 cret' dbname=x", "host=db PASSWORD=*** dbname=x"),
+        ("mysql://db/x?ssl_client_secret_key=s3cret&a=b", "mysql://db/x?ssl_client_secret_key=***&a=b"),
         ("postgresql://db/x?user=joe&password=s3cret&sslmode=on", "postgresql://db/x?user=joe&password=***&sslmode=on"),
     ],
 )

@@ -1,6 +1,5 @@
 """Which orchestrator a command speaks to: a database by URL, or the host's own app (floor: cli)."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 DEFAULT_URL = "sqlite:///tenantcollect.db"
 THREADS = "threads"
 URL_VARIABLE = "TENANTCOLLECT_DATABASE_URL"
-# `user:password@` behind the scheme, or a password among the options of the URL.
-PASSWORD = re.compile(r"://[^/:@]*:[^@]+@|[?&][^=&]*(password|passwd|secret)[^=&]*=", re.IGNORECASE)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,8 +40,9 @@ class Target:
         read it), and for both a URL and an app.
         """
         from tenantcollect.errors import ConfigurationError
+        from tenantcollect.secrets import holds_password
 
-        if on_command_line and PASSWORD.search(url):
+        if on_command_line and holds_password(url):
             raise ConfigurationError(
                 "a password in --database-url can be read by every user of this machine; set "
                 f"{URL_VARIABLE}, or write the URL to a file and give --database-url @FILE"

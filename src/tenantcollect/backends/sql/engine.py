@@ -19,6 +19,7 @@ from tenantcollect.backends.sql.schema import Tables, tables
 from tenantcollect.backends.sql.sqlite import SQLite, checked_file
 from tenantcollect.backends.sql.turns import Turns, for_seconds
 from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
+from tenantcollect.secrets import Masker
 
 __all__ = ["Database", "checked_identifier"]
 
@@ -106,8 +107,8 @@ class Database:
         return self._schema
 
     def described(self) -> str:
-        """The database and the schema, without the password."""
-        shown = self.url.render_as_string(hide_password=True)
+        """The database and the schema, without a password."""
+        shown = _shown(self.url)
         return f"{shown} (schema {self._schema})" if self._schema else shown
 
     def reading(self) -> Any:
@@ -227,6 +228,8 @@ def _checked_url(text: str | URL) -> URL:
         raise ConfigurationError(
             "The database URL cannot be read; use sqlite:///file.db or postgresql://user@host/name"
         ) from None
+    if url.host and "@" in url.host:  # what stands before it is the end of a password, and every error would tell it
+        raise ConfigurationError("The database URL has an '@' in its user or password; write it as %40")
     if backend == "sqlite" and url.drivername in ("sqlite", "sqlite+pysqlite"):
         checked_file(url)
         return url
@@ -236,9 +239,13 @@ def _checked_url(text: str | URL) -> URL:
 
 
 def _usable(url: URL) -> str:
-    """The URL that would work, without its password."""
-    driver = "sqlite" if url.drivername.startswith("sqlite") else POSTGRESQL_DRIVER
-    return url.set(drivername=driver).render_as_string(hide_password=True)
+    """The URL that would work, without a password."""
+    return _shown(url.set(drivername="sqlite" if url.drivername.startswith("sqlite") else POSTGRESQL_DRIVER))
+
+
+def _shown(url: URL) -> str:
+    """The URL without a password, which may also stand among its options."""
+    return Masker().mask(url.render_as_string(hide_password=True))
 
 
 def _point_nowhere(descriptor: int) -> None:
