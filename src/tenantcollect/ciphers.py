@@ -7,6 +7,7 @@ anything else                           a plain text
 
 import json
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import frozen
@@ -56,30 +57,33 @@ class AtRest:
 
         ``bound_to`` is its place: tenant, data source and config key.
         """
-        if self.cipher is None:
+        if (cipher := self.cipher) is None:
             return plain(text)
-        with discreetly(f"the cipher {type(self.cipher).__name__}"):
-            key_id = self.cipher.key_id
-            return f"{PREFIX}{key_id}:{self.cipher.encrypt(text, bound_to=_bound(bound_to))}"
+        bound = _bound(bound_to)
+        return self._asked(lambda: f"{PREFIX}{cipher.key_id}:{cipher.encrypt(text, bound_to=bound)}")
 
     def text(self, stored: str, bound_to: tuple[str, str, str]) -> str:
         """The secret that stands in ``stored``. Raises :class:`SecretUnreadable`, saying why."""
         key_id, text = _parted(stored)
         if not key_id:
             return text
-        if self.cipher is None:
+        if (cipher := self.cipher) is None:
             raise SecretUnreadable(f"it is encrypted with the cipher key {key_id}, and there is no cipher; {NO_CIPHER}")
-        with discreetly(f"the cipher {type(self.cipher).__name__}"):
-            return self.cipher.decrypt(text, bound_to=_bound(bound_to), key_id=key_id)
+        return self._asked(lambda: cipher.decrypt(text, bound_to=_bound(bound_to), key_id=key_id))
 
     def newest(self, stored: str) -> bool:
         """Whether ``stored`` was encrypted with the newest cipher key."""
-        return self.cipher is not None and encrypted_with(stored) == self.cipher.key_id
+        cipher = self.cipher
+        return cipher is not None and encrypted_with(stored) == self._asked(lambda: cipher.key_id)
 
     def require(self) -> None:
         """Raises :class:`ConfigurationError` unless there is a cipher."""
         if self.cipher is None:
             raise ConfigurationError(f"there is no cipher; {NO_CIPHER}")
+
+    def _asked(self, ask: Callable[[], str]) -> str:
+        """What the cipher answers."""
+        return discreetly(f"the cipher {type(self.cipher).__name__}", ask)
 
 
 def plain(text: str) -> str:

@@ -98,9 +98,8 @@ class Configuring:
         marked = {value.key for value in stored if value.is_secret}
         learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
         self._require_source(tenant_id, data_source, stored)
-        if self.resolve_env is not None:
-            with discreetly("resolve_env"):
-                found = self.resolve_env(tenant_id, data_source, dict(env))
+        if (resolve := self.resolve_env) is not None:
+            found = discreetly("resolve_env", lambda: _read(resolve(tenant_id, data_source, dict(env))))
             marked |= _marked(found)
             env = {key: value for key, value in checked_env(found).items() if value is not None}
             learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
@@ -137,8 +136,7 @@ class Configuring:
     def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         if isinstance(self.catalog, EditableCatalog):
             return self.catalog.values(tenant_id, data_source)
-        with discreetly("env() of the catalog"):
-            found = self.catalog.env(tenant_id, data_source)
+        found = discreetly("env() of the catalog", lambda: _read(self.catalog.env(tenant_id, data_source)))
         marked, env = _marked(found), checked_env(found)
         return [ConfigValue(key=k, value=v, is_secret=k in marked) for k, v in env.items() if v is not None]
 
@@ -175,6 +173,11 @@ class Configuring:
 def _revealed(values: Iterable[ConfigValue]) -> dict[str, str]:
     """The values that could be read."""
     return {value.key: value.value.reveal() for value in values if not value.problem}
+
+
+def _read(env: Any) -> Any:
+    """An env as a plain dict, where it is a mapping of any kind."""
+    return dict(env) if isinstance(env, Mapping) else env
 
 
 def _marked(env: object) -> set[str]:

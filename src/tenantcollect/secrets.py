@@ -3,10 +3,9 @@
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
-from typing import NoReturn, Self, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex, TypeVar
 from urllib.parse import quote, quote_plus
 
 from attrs import field, frozen
@@ -14,6 +13,8 @@ from attrs import field, frozen
 from tenantcollect.errors import TenantcollectError
 
 __all__ = ["MASK", "Masker", "Secret", "discreetly", "holds_password", "one_line", "storable"]
+
+T = TypeVar("T")
 
 MASK = "***"
 SHORTEST_SECRET = 4
@@ -97,19 +98,24 @@ class Secret:
         return self
 
 
-@contextmanager
-def discreetly(what: str) -> Iterator[None]:
-    """Run code of the host's that handles secrets which nobody has told us yet, so that they cannot be masked.
+def discreetly(what: str, act: Callable[[], T]) -> T:
+    """What ``act`` returns: code of the host's that handles secrets which nobody has told us yet, and cannot be masked.
 
-    Of what it raises, our own errors go through; of any other the class and the place are kept, not the message.
+    Of what it raises, our own errors go through, without what led to them; of any other the class and the place are
+    kept, not the message. An interrupt stays one. What ``act`` returns must be plain: what is lazy raises elsewhere.
     """
+    failure: BaseException
     try:
-        yield
-    except TenantcollectError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, its message may hold a secret
+        return act()
+    except TenantcollectError as error:
+        failure = error
+    except KeyboardInterrupt:
+        failure = KeyboardInterrupt()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, also SystemExit, its message may hold a secret
         told = f"{what} raised {type(error).__name__} {_place(error)}"
-        raise TenantcollectError(f"{told}; its message may hold a secret and is not kept") from None
+        failure = TenantcollectError(f"{told}; its message may hold a secret and is not kept")
+    failure.__cause__ = failure.__context__ = None
+    raise failure  # out here nothing is being handled, so that no chain leads to what was raised in there
 
 
 def _place(error: BaseException) -> str:

@@ -136,7 +136,7 @@ def test_of_a_hosts_own_cipher_only_our_errors_keep_their_words() -> None:
     with pytest.raises(TenantcollectError, match=r"Broken raised ValueError at .*test_ciphers\.py:\d+") as raised:
         at_rest.stored("hunter2!", PLACE)
     assert "hunter2!" not in str(raised.value)
-    assert raised.value.__suppress_context__
+    assert raised.value.__context__ is None
     with pytest.raises(SecretUnreadable, match="no grant for acme"):
         at_rest.text(f"{PREFIX}kms:abc", PLACE)
 

@@ -276,8 +276,39 @@ def test_secrets_are_equal_by_their_text() -> None:
 def test_g6_of_other_peoples_errors_around_secrets_no_message_is_kept() -> None:
     """Class and place are; our own errors were written to be read."""
     place = r"resolve_env raised KeyError at .*test_secrets\.py"
-    with pytest.raises(TenantcollectError, match=place) as raised, discreetly("resolve_env"):
-        raise KeyError("hunter2!")
+    token = "hunter2!"
+
+    def ask_the_vault() -> None:
+        raise KeyError(token)
+
+    with pytest.raises(TenantcollectError, match=place) as raised:
+        discreetly("resolve_env", ask_the_vault)
     assert "hunter2!" not in "".join(traceback.format_exception(raised.value))
-    with pytest.raises(AuthenticationError, match="renew the app"), discreetly("resolve_env"):
-        raise AuthenticationError("renew the app")
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+    def withdrawn() -> None:
+        try:
+            ask_the_vault()
+        except KeyError as error:
+            raise AuthenticationError("renew the app") from error
+
+    with pytest.raises(AuthenticationError, match="renew the app") as ours:
+        discreetly("resolve_env", withdrawn)
+    assert ours.value.__cause__ is ours.value.__context__ is None
+    assert discreetly("resolve_env", lambda: 1) == 1
+
+
+@pytest.mark.parametrize(("given", "told"), [(SystemExit, TenantcollectError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_g6_an_exit_is_told_as_an_error_and_an_interrupt_goes_on_without_its_words(
+    given: type[BaseException], told: type[BaseException]
+) -> None:
+    """Neither is an Exception, and each may hold a secret."""
+
+    token = "hunter2!"
+
+    def leave() -> None:
+        raise given(token)
+
+    with pytest.raises(told) as raised:
+        discreetly("resolve_env", leave)
+    assert "hunter2!" not in "".join(traceback.format_exception(raised.value))
