@@ -114,11 +114,12 @@ def _headline(error: BaseException) -> str:
         "column": getattr(diagnostics, "column_name", None),
     }
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value)
-    first_line = str(getattr(diagnostics, "message_primary", None) or driver_error).split("\n", 1)[0]
+    said = getattr(diagnostics, "message_primary", None)  # of what has none, the lines below repeat data
+    message = one_line(said) if said else str(driver_error).split("\n", 1)[0]
     names = dict.fromkeys([type(error).__name__, type(driver_error).__name__])
     if str(details["SQLSTATE"]).startswith(ABOUT_VALUES):
         return f"{': '.join(names)} ({known})"
-    return f"{': '.join(names)}: {first_line}" + (f" ({known})" if known else "")
+    return f"{': '.join(names)}: {message}" + (f" ({known})" if known else "")
 
 
 def _words(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from tenantcollect.errors import (
     TransactionBroken,
     TransactionConflict,
 )
-from tenantcollect.secrets import Masker
+from tenantcollect.secrets import Masker, one_line
 
 __all__ = [
     "COMMAND",
@@ -148,7 +148,10 @@ def unsealed(error: BaseException) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """What may be shown of a database's error: no DETAIL, no parameters, no statement."""
+    """What may be shown of a database's error: no DETAIL, no parameters, no statement.
+
+    A message is left whole, in one line: a secret in it is masked above, where it is known, and then it is cut.
+    """
     cause = cause_of(error)
     if _is_psycopg(cause):
         return ", ".join(_told_by_postgresql(cause))
@@ -222,16 +225,16 @@ def _told_by_postgresql(error: Any) -> Iterator[str]:
     if error.sqlstate is None:
         if _of_postgresql(error) is DatabaseUnavailable:
             # The client's own words, for example that nobody listens: no row, no password.
-            yield Masker().mask(" ".join(str(error).split())[:500])
+            yield " ".join(Masker().mask(str(error)).split())
         return
     yield f"SQLSTATE {error.sqlstate}"
     for what in ("schema", "table", "column", "constraint"):
         if name := getattr(error.diag, f"{what}_name"):
             yield f"{what} {name}"
     if error.sqlstate[:2] in ("08", "28", "3D", "3F", "42", "53", "57"):
-        yield " ".join((error.diag.message_primary or "").split())[:500]
+        yield one_line(error.diag.message_primary or "")
 
 
 def _told_by_sqlite(error: sqlite3.Error) -> str:
     """SQLite's messages name tables and columns; those of a RAISE or a cast in a trigger are the host's own."""
-    return " ".join(str(error).split())[:500]
+    return one_line(str(error))
