@@ -6,6 +6,7 @@ hurts nobody else.
 """
 
 import logging
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
@@ -138,14 +139,28 @@ class Events:
         """Hand ``event`` to every subscriber; one that raises is logged."""
         with self._lock:
             subscribers = tuple(self._subscribers.values())
+        handled = sys.exception()
         for subscriber in subscribers:
             try:
                 subscriber(event)
             except Exception as error:
                 # What was being handled meanwhile may be a collector's error, whose secrets nobody masked.
-                error.__suppress_context__ = True
+                _forget(handled, error)
                 logger.exception("a subscriber failed on %s", type(event).__name__)
 
     def _unsubscribe(self, ticket: object) -> None:
         with self._lock:
             self._subscribers.pop(ticket, None)
+
+
+def _forget(handled: BaseException | None, error: BaseException) -> None:
+    """Take ``handled``, in whose context ``error`` was raised, out of all that led to it."""
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        one = queue.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.__context__ = None if one.__context__ is handled else one.__context__
+            members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+            queue += [other for other in (one.__cause__, one.__context__, *members) if other is not None]

@@ -1,6 +1,7 @@
 """Subscribers: each hears everything, none hurts another."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -74,3 +75,43 @@ def test_a_subscriber_may_leave_or_subscribe_while_it_is_called() -> None:
     assert heard == []
     events.emit(STARTED)
     assert heard == [STARTED]
+
+
+def fail_in_a_chain() -> None:
+    """Its cause was raised while something else was being handled."""
+    try:
+        raise KeyError("no such room")
+    except KeyError as error:
+        raise RuntimeError("no room") from error
+
+
+def fail_in_passing() -> None:
+    """While another error is being handled."""
+    try:
+        raise KeyError("no such room")
+    except KeyError:
+        int("no room")
+
+
+def fail_together() -> None:
+    """Several at once."""
+    try:
+        fail_in_a_chain()
+    except RuntimeError as error:
+        raise ExceptionGroup("no such room", [error]) from None
+
+
+@pytest.mark.parametrize("fail", [fail_in_a_chain, fail_in_passing, fail_together])
+def test_g6_what_was_being_handled_when_a_subscriber_failed_is_not_logged_with_it(
+    fail: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be a collector's error, which nobody masked; of the subscriber's own errors nothing is left out."""
+    events = Events()
+    events.subscribe(lambda event: fail())
+    try:
+        raise ValueError("hunter2!")
+    except ValueError:
+        events.emit(STARTED)
+    assert "hunter2!" not in caplog.text
+    assert "no room" in caplog.text
+    assert "no such room" in caplog.text
