@@ -235,3 +235,16 @@ def test_g4_what_only_the_engine_may_raise_costs_a_collector_its_own_window(make
     [row] = orchestrator.status("t1")
     assert (row.reason, row.failures) == ("collector_broken", 1)
     assert f"raised {kind.__name__} by itself" in row.error
+
+
+def test_g6_a_number_that_is_a_secret_is_masked_in_what_a_log_record_has_beside_its_text(make, caplog):
+    """A PIN is often converted; any other number stays one."""
+
+    def log(context, **_):
+        context.logger.warning("checked", extra={"pin": int("90817263"), "seconds": 1.5, "retries": 0, "done": True})
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), log), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {"PIN": "90817263"})
+    orchestrator.run()
+    [record] = [record for record in caplog.records if "checked" in record.getMessage()]
+    assert (record.pin, record.seconds, record.retries, record.done) == ("***", 1.5, 0, True)

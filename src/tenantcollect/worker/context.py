@@ -49,7 +49,9 @@ class MaskingLogger(logging.LoggerAdapter[logging.Logger]):
         return f"[{one_line(str(self._key))}] {text}", kwargs
 
     def _masked(self, value: Any) -> Any:
-        return value if isinstance(value, bool | int | float | None) else self._masker.mask(str(value))
+        """A text, masked; a number stays one unless it is a secret."""
+        masked = self._masker.mask(text := str(value))
+        return value if isinstance(value, int | float | None) and masked == text else masked
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Merge the arguments before masking: a secret is as often in ``args`` as in the message."""
