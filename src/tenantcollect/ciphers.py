@@ -18,19 +18,22 @@ from tenantcollect.secrets import discreetly
 __all__ = ["NO_CIPHER", "AtRest", "Cipher"]
 
 PREFIX = "tcenc1:"
-KEY_ID = re.compile(r"[0-9A-Za-z._-]{0,64}")
+KEY_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+CIPHERTEXT = re.compile(r"[\x20-\x7e]+")
 NO_CIPHER = "give connect() a cipher, or set TENANTCOLLECT_CIPHER_KEYS for the command line"
 
 
 class Cipher(Protocol):
     """1. ``decrypt`` gives back what ``encrypt`` was given, for the same ``bound_to`` and with the same cipher key
     only: a ciphertext that was copied or changed is refused. 2. A ciphertext is printable ASCII. 3. Both may be
-    called from any thread.
+    called from any thread. What does not keep to this is refused before anything is stored.
     """
 
     @property
     def key_id(self) -> str:
-        """The id of the cipher key that encrypts from now on: letters and digits that tell nothing of the key."""
+        """The id of the cipher key that encrypts from now on: 1 to 64 of letters, digits and ``._-``, which tell
+        nothing of the key.
+        """
         ...
 
     def encrypt(self, text: str, *, bound_to: str) -> str:
@@ -55,12 +58,23 @@ class AtRest:
     def stored(self, text: str, bound_to: tuple[str, str, str]) -> str:
         """What to store for the secret ``text``: encrypted with the newest cipher key, if there is a cipher.
 
-        ``bound_to`` is its place: tenant, data source and config key.
+        ``bound_to`` is its place: tenant, data source and config key. Raises :class:`ConfigurationError` for what no
+        cipher may give.
         """
         if (cipher := self.cipher) is None:
             return plain(text)
-        bound = _bound(bound_to)
-        return self._asked(lambda: f"{PREFIX}{cipher.key_id}:{cipher.encrypt(text, bound_to=bound)}")
+        key_id = self._key_id(cipher)
+        made = self._asked(lambda: cipher.encrypt(text, bound_to=_bound(bound_to)))
+        if not isinstance(made, str) or not CIPHERTEXT.fullmatch(made):
+            raise self._wrong("a ciphertext is a text of printable ASCII characters, and not empty")
+        return f"{PREFIX}{key_id}:{made}"
+
+    def anew(self, text: str, bound_to: tuple[str, str, str]) -> str:
+        """As :meth:`stored`, and proven to give the same text back."""
+        stored = self.stored(text, bound_to)
+        if self.text(stored, bound_to) != text:
+            raise self._wrong("it does not give back what it encrypted")
+        return stored
 
     def text(self, stored: str, bound_to: tuple[str, str, str]) -> str:
         """The secret that stands in ``stored``. Raises :class:`SecretUnreadable`, saying why."""
@@ -69,21 +83,32 @@ class AtRest:
             return text
         if (cipher := self.cipher) is None:
             raise SecretUnreadable(f"it is encrypted with the cipher key {key_id}, and there is no cipher; {NO_CIPHER}")
-        return self._asked(lambda: cipher.decrypt(text, bound_to=_bound(bound_to), key_id=key_id))
+        found = self._asked(lambda: cipher.decrypt(text, bound_to=_bound(bound_to), key_id=key_id))
+        if not isinstance(found, str):
+            raise self._wrong(f"it decrypts to {type(found).__name__}, and not to a text")
+        return found
 
     def newest(self, stored: str) -> bool:
         """Whether ``stored`` was encrypted with the newest cipher key."""
-        cipher = self.cipher
-        return cipher is not None and encrypted_with(stored) == self._asked(lambda: cipher.key_id)
+        return self.cipher is not None and encrypted_with(stored) == self._key_id(self.cipher)
 
     def require(self) -> None:
         """Raises :class:`ConfigurationError` unless there is a cipher."""
         if self.cipher is None:
             raise ConfigurationError(f"there is no cipher; {NO_CIPHER}")
 
-    def _asked(self, ask: Callable[[], str]) -> str:
+    def _key_id(self, cipher: Cipher) -> str:
+        key_id = self._asked(lambda: cipher.key_id)
+        if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
+            raise self._wrong("its key_id must be 1 to 64 of letters, digits, '.', '_' and '-'")
+        return key_id
+
+    def _asked(self, ask: Callable[[], object]) -> object:
         """What the cipher answers."""
         return discreetly(f"the cipher {type(self.cipher).__name__}", ask)
+
+    def _wrong(self, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"the cipher {type(self.cipher).__name__} cannot be used: {problem}")
 
 
 def plain(text: str) -> str:
@@ -101,7 +126,7 @@ def _parted(stored: str) -> tuple[str, str]:
     if not stored.startswith(PREFIX):
         return "", stored
     key_id, colon, rest = stored.removeprefix(PREFIX).partition(":")
-    return (key_id, rest) if colon and KEY_ID.fullmatch(key_id) else ("?", "")
+    return (key_id, rest) if colon and (not key_id or KEY_ID.fullmatch(key_id)) else ("?", "")
 
 
 def _bound(place: tuple[str, str, str]) -> str:

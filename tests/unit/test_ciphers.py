@@ -154,3 +154,68 @@ def test_without_the_extra_the_error_says_how_to_install_it() -> None:
 def test_a_key_may_be_a_text_bytes_or_a_secret(key: str | bytes | Secret) -> None:
     """As ``Fernet.generate_key()`` gives it, as it stands in the environment, as a host keeps it; one or several."""
     assert FernetCipher([key]).key_ids == FernetCipher(key).key_ids == CIPHER.key_ids
+
+
+def reverse(text: str) -> str:
+    """The same, from behind."""
+    return text[::-1]
+
+
+class Reversing:
+    """A cipher that keeps every rule but that of secrecy; each answer can be given another."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = {"key_id": "k1", "encrypt": reverse, "decrypt": reverse} | answers
+
+    @property
+    def key_id(self) -> Any:
+        key_id = self._answers["key_id"]
+        return key_id() if callable(key_id) else key_id
+
+    def encrypt(self, text: str, *, bound_to: str) -> Any:
+        return self._answers["encrypt"](text)
+
+    def decrypt(self, ciphertext: str, *, bound_to: str, key_id: str) -> Any:
+        return self._answers["decrypt"](ciphertext)
+
+
+@pytest.mark.parametrize("key_id", ["", "arn:aws:kms:x", "projects/x", "k" * 65, "k\n", "clé", 7, None, b"k"])
+def test_a_key_id_that_could_not_be_read_back_is_refused(key_id: Any) -> None:
+    """What would be stored under it would be lost, or taken for a plain text."""
+    at_rest = AtRest(Reversing(key_id=key_id))
+    for ask in (lambda: at_rest.stored("hunter2!", PLACE), lambda: at_rest.newest("tcenc1:k1:!2retnuh")):
+        with pytest.raises(ConfigurationError, match="Reversing cannot be used: its key_id must be 1 to 64"):
+            ask()
+
+
+@pytest.mark.parametrize("made", [b"!2retnuh", None, "", "é", "a\0", "a\nb", "\ud800"])
+def test_a_ciphertext_that_is_none_is_refused_before_it_is_stored(made: Any) -> None:
+    """A text of printable ASCII, as the contract has it."""
+    with pytest.raises(ConfigurationError, match="printable ASCII"):
+        AtRest(Reversing(encrypt=lambda text: made)).stored("hunter2!", PLACE)
+
+
+@pytest.mark.parametrize("found", [b"hunter2!", None])
+def test_what_decrypts_to_no_text_is_refused(found: Any) -> None:
+    """No collector is given bytes for a text."""
+    with pytest.raises(ConfigurationError, match="decrypts to"):
+        AtRest(Reversing(decrypt=lambda text: found)).text("tcenc1:k1:!2retnuh", PLACE)
+
+
+def test_what_is_encrypted_anew_is_proven_first() -> None:
+    """What replaces a secret that could be read must give it back."""
+    assert AtRest(Reversing()).anew("hunter2!", PLACE) == "tcenc1:k1:!2retnuh"
+    with pytest.raises(ConfigurationError, match="give back"):
+        AtRest(Reversing(encrypt=lambda text: text[:-1])).anew("hunter2!", PLACE)
+
+
+def test_g6_a_key_id_that_cannot_be_asked_is_told_as_any_failure_of_a_cipher() -> None:
+    """It may be a call to a key server."""
+    token = "hunter2!"
+
+    def ask() -> str:
+        raise TimeoutError(f"no answer for {token}")
+
+    with pytest.raises(TenantcollectError, match="the cipher Reversing raised TimeoutError at ") as raised:
+        AtRest(Reversing(key_id=ask)).newest("tcenc1:k1:!2retnuh")
+    assert token not in str(raised.value)

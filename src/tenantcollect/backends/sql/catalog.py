@@ -179,7 +179,9 @@ class SqlCatalog:
         unreadable = {key: value.problem for key, value in values.items() if value.problem}
         stale = [row for row in rows if row.key not in unreadable and not self._at_rest.newest(row.value)]
         if stale and not dry_run:
-            texts = [self._stored(values[row.key], tenant_id, data_source) for row in stale]
+            texts = [
+                self._at_rest.anew(values[row.key].value.reveal(), (tenant_id, data_source, row.key)) for row in stale
+            ]
             self._store_anew(tenant_id, data_source, list(zip(stale, texts, strict=True)))
         never = sum(not encrypted_with(row.value) for row in stale)
         return Rotation(
