@@ -5,11 +5,12 @@ A host with tables of its own implements :class:`Catalog`; ours is :class:`Edita
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from tenantcollect.errors import ConfigurationError
+from tenantcollect.errors import ConfigurationError, SecretUnreadable, TenantcollectError
 from tenantcollect.keys import checked_name, checked_tenant
 from tenantcollect.secrets import Secret
 
@@ -22,6 +23,7 @@ __all__ = [
     "Rotation",
     "Source",
     "checked_env",
+    "unreadable",
 ]
 
 Order = Literal["oldest_first", "newest_first"]
@@ -50,12 +52,17 @@ class Source:
 
 @frozen(kw_only=True)
 class ConfigValue:
-    """One stored config value. ``problem`` says why a secret cannot be decrypted; ``value`` is then empty."""
+    """One stored config value.
+
+    ``problem`` says why a secret cannot be decrypted; ``value`` is then empty, and a window that needs it ends with
+    an error of the class ``failure``.
+    """
 
     key: str
     value: Secret = field(converter=Secret)
     is_secret: bool = True
     problem: str | None = None
+    failure: type[TenantcollectError] = SecretUnreadable
 
 
 @frozen(kw_only=True)
@@ -63,7 +70,8 @@ class Rotation:
     """How the secrets of a tenant's data source stood before they were encrypted with the newest cipher key.
 
     ``plain`` and ``older`` count those that were not encrypted, or with an older key; ``newest`` those that are as
-    they should be; ``unreadable`` says of each other why it cannot be decrypted: these stay as they are.
+    they should be; ``unreadable`` says of each other why it cannot be decrypted, or not be encrypted anew: these stay
+    as they are.
     """
 
     tenant_id: str
@@ -97,9 +105,11 @@ class Catalog(Protocol):
 class EditableCatalog(Catalog, Protocol):
     """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction."""
 
-    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
+    def values(
+        self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()
+    ) -> list[ConfigValue]:
         """The stored values with their secret marks, those of the host's transaction too, if it is given; one that
-        cannot be decrypted comes with its ``problem``.
+        cannot be decrypted comes with its ``problem``. Those of the keys ``without`` are not decrypted, and empty.
         """
         ...
 
@@ -132,10 +142,29 @@ class EncryptingCatalog(EditableCatalog, Protocol):
     ) -> Rotation:
         """Encrypt with the newest cipher key what is not: the values marked secret, and those of the keys
         ``secret``, which are marked now. In one transaction, which changes neither a value nor the revision; what
-        cannot be decrypted stays as it is. Raises :class:`ConfigurationError` when there is no cipher, unless
-        ``dry_run``.
+        the cipher cannot decrypt or encrypt stays as it is. Raises :class:`ConfigurationError` when there is no
+        cipher, unless ``dry_run``, and for one that cannot be used.
         """
         ...
+
+
+def unreadable(tenant_id: str, data_source: str, values: Iterable[ConfigValue]) -> TenantcollectError | None:
+    """What a window that needs all of ``values`` ends with, and what to do; None if each could be read.
+
+    What lasts is graver than what is tried again.
+    """
+    failed = [value for value in values if value.problem]
+    if not failed:
+        return None
+    told = "; ".join(f"{value.key} cannot be decrypted: {value.problem}" for value in failed)
+    if not any(issubclass(value.failure, SecretUnreadable) for value in failed):
+        return TenantcollectError(f"{told}. It is tried again")
+    name = f"{quote(tenant_id)} {data_source}"
+    return SecretUnreadable(
+        f"{told}. Give that cipher key, then: tenantcollect resume {name}; "
+        f"or set it anew: tenantcollect config set {name} {failed[0].key}=-",
+        fields={value.key: value.problem or "" for value in failed},
+    )
 
 
 def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:

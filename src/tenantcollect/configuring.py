@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from shlex import quote
 from typing import Any
 
 from attrs import define, evolve
@@ -16,10 +15,11 @@ from tenantcollect.catalog import (
     Order,
     Rotation,
     checked_env,
+    unreadable,
 )
 from tenantcollect.collectors import checked_duration
 from tenantcollect.configuration import WHOLE
-from tenantcollect.errors import ConfigurationError, SecretUnreadable, WindowCancelled
+from tenantcollect.errors import ConfigurationError, WindowCancelled
 from tenantcollect.keys import Selection, checked_name, checked_tenant
 from tenantcollect.registry import Registry
 from tenantcollect.secrets import MASK, Secret, discreetly
@@ -63,11 +63,12 @@ class Configuring:
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
         catalog, changes = self._editable(), checked_env(env)
         marked = _texts(secrets) | _marked(env)
-        known = {value.key: value for value in catalog.values(tenant_id, data_source, connection=connection)}
-        unread = {value.key for value in known.values() if value.problem} - set(changes)
-        merged = {**_revealed(known.values()), **changes}
+        stored = catalog.values(tenant_id, data_source, connection=connection, without=set(changes))
+        known = {value.key: value for value in stored}
+        unread = {value.key for value in stored if value.problem}
+        merged = {**_revealed(stored), **changes}
         whole = {key: value for key, value in merged.items() if value is not None}
-        secret = marked | {v.key for v in known.values() if v.is_secret}
+        secret = marked | {value.key for value in stored if value.is_secret}
         self._validate(data_source, whole, secret, unread)
         if dry_run:
             return
@@ -123,15 +124,8 @@ class Configuring:
         """Refuse a source that was disconnected, or whose secrets cannot be decrypted."""
         if not stored and all(s.data_source != data_source for s in self.catalog.sources([tenant_id])):
             raise WindowCancelled(f"{data_source} is not configured any more.")
-        unreadable = {value.key: value.problem for value in stored if value.problem}
-        if unreadable:
-            told = "; ".join(f"{key} cannot be decrypted: {problem}" for key, problem in unreadable.items())
-            name = f"{quote(tenant_id)} {data_source}"
-            raise SecretUnreadable(
-                f"{told}. Give that cipher key, then: tenantcollect resume {name}; "
-                f"or set it anew: tenantcollect config set {name} {next(iter(unreadable))}=-",
-                fields=unreadable,
-            )
+        if error := unreadable(tenant_id, data_source, stored):
+            raise error
 
     def _values(self, tenant_id: str, data_source: str) -> list[ConfigValue]:
         if isinstance(self.catalog, EditableCatalog):

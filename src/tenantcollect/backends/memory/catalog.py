@@ -29,10 +29,13 @@ class MemoryCatalog:
         with self._store.lock:
             return tuple(self._store.changes)
 
-    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
+    def values(
+        self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()
+    ) -> list[ConfigValue]:
         refuse_connection(connection)
         with self._store.lock:
-            return list(self._store.values.get((tenant_id, data_source), {}).values())
+            stored = list(self._store.values.get((tenant_id, data_source), {}).values())
+        return [evolve(value, value="") if value.key in without else value for value in stored]
 
     def write(
         self,

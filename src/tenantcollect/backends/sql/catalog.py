@@ -23,9 +23,9 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import Clock, EpochMicroseconds, among
-from tenantcollect.catalog import ConfigValue, Rotation, Source
+from tenantcollect.catalog import ConfigValue, Rotation, Source, unreadable
 from tenantcollect.ciphers import AtRest, Cipher, encrypted_with, plain
-from tenantcollect.errors import SecretUnreadable
+from tenantcollect.errors import ConfigurationError, SecretUnreadable, TenantcollectError
 
 __all__ = ["SqlCatalog"]
 
@@ -82,12 +82,15 @@ class SqlCatalog:
 
     def env(self, tenant_id: str, data_source: str) -> Mapping[str, str]:
         values = self.values(tenant_id, data_source)
-        if unreadable := {value.key: value.problem for value in values if value.problem}:
-            raise SecretUnreadable(fields=unreadable)
+        if error := unreadable(tenant_id, data_source, values):
+            raise error
         return {value.key: value.value.reveal() for value in values}
 
-    def values(self, tenant_id: str, data_source: str, *, connection: Any = None) -> list[ConfigValue]:
-        return [self._value(row) for row in self._rows(tenant_id, data_source, connection)]
+    def values(
+        self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()
+    ) -> list[ConfigValue]:
+        rows = self._rows(tenant_id, data_source, connection)
+        return [_unread(row) if row.key in without else self._value(row) for row in rows]
 
     def _rows(self, tenant_id: str, data_source: str, connection: Any = None) -> Sequence[Row[Any]]:
         config, database = self._database.tables.config, self._database
@@ -97,12 +100,14 @@ class SqlCatalog:
         return rows
 
     def _value(self, row: Row[Any]) -> ConfigValue:
-        is_secret = bool(row.is_secret or encrypted_with(row.value))
+        """One value; whatever the cipher cannot do is a problem of this one."""
         try:
             text = self._at_rest.text(row.value, (row.tenant_id, row.data_source, row.key))
         except SecretUnreadable as error:
-            return ConfigValue(key=row.key, value="", is_secret=True, problem=str(error))
-        return ConfigValue(key=row.key, value=text, is_secret=is_secret)
+            return evolve(_unread(row), problem=str(error))
+        except TenantcollectError as error:
+            return evolve(_unread(row), problem=str(error), failure=TenantcollectError)
+        return evolve(_unread(row), value=text)
 
     def _stored(self, value: ConfigValue, tenant_id: str, data_source: str) -> str:
         text = value.value.reveal()
@@ -175,24 +180,39 @@ class SqlCatalog:
             for row in self._rows(tenant_id, data_source)
             if row.is_secret or row.key in secret or encrypted_with(row.value)
         ]
-        values = {row.key: evolve(self._value(row), is_secret=True) for row in rows}
-        unreadable = {key: value.problem for key, value in values.items() if value.problem}
-        stale = [row for row in rows if row.key not in unreadable and not self._at_rest.newest(row.value)]
+        values = {row.key: self._value(row) for row in rows}
+        problems = {key: value.problem for key, value in values.items() if value.problem}
+        stale = [row for row in rows if row.key not in problems and not self._at_rest.newest(row.value)]
         if stale and not dry_run:
-            texts = [
-                self._at_rest.anew(values[row.key].value.reveal(), (tenant_id, data_source, row.key)) for row in stale
-            ]
-            self._store_anew(tenant_id, data_source, list(zip(stale, texts, strict=True)))
+            texts, failed = self._encrypted(stale, values)
+            problems |= failed
+            stale = [row for row in stale if row.key in texts]
+            self._store_anew(tenant_id, data_source, [(row, texts[row.key]) for row in stale])
         never = sum(not encrypted_with(row.value) for row in stale)
         return Rotation(
             tenant_id=tenant_id,
             data_source=data_source,
             plain=never,
             older=len(stale) - never,
-            newest=len(rows) - len(stale) - len(unreadable),
-            unreadable=unreadable,
+            newest=len(rows) - len(stale) - len(problems),
+            unreadable=problems,
             dry_run=dry_run,
         )
+
+    def _encrypted(
+        self, rows: Sequence[Row[Any]], values: Mapping[str, ConfigValue]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """What to store instead, by key, and what the cipher met; raises for one that cannot be used at all."""
+        texts, problems = {}, {}
+        for row in rows:
+            text = values[row.key].value.reveal()
+            try:
+                texts[row.key] = self._at_rest.anew(text, (row.tenant_id, row.data_source, row.key))
+            except TenantcollectError as error:
+                if type(error) is ConfigurationError:
+                    raise
+                problems[row.key] = str(error)
+        return texts, problems
 
     def _store_anew(self, tenant_id: str, data_source: str, texts: Sequence[tuple[Row[Any], str]]) -> None:
         """Order of locks as in ``write``. ``updated_at`` and the revision stay: no value has changed."""
@@ -210,6 +230,11 @@ class SqlCatalog:
         with self._database.writing(patient=True) as connection:
             for table in (source, config):
                 connection.execute(delete(table).where(_is(table, tenant_id, data_source)))
+
+
+def _unread(row: Row[Any]) -> ConfigValue:
+    """A value with its mark, and without its text."""
+    return ConfigValue(key=row.key, value="", is_secret=bool(row.is_secret or encrypted_with(row.value)))
 
 
 def _is(table: Table, tenant_id: str, data_source: str) -> ColumnElement[bool]:

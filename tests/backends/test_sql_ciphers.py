@@ -1,0 +1,182 @@
+"""G6 at rest, with a cipher of the host's own that fails: for one value, for a while, or always."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, SecretStr
+from sqlalchemy import NullPool, create_engine, select
+
+from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator, connect, hookimpl
+from tenantcollect.backends.sql.schema import tables
+from tenantcollect.testing import VirtualClock
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = tables().config
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    TOKEN: SecretStr
+    ORG: str = "all"
+
+
+class Contact:
+    """Notes the env that it is run with."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, dict[str, str]] = {}
+
+    @hookimpl
+    def config(self) -> type[BaseModel]:
+        return Settings
+
+    @hookimpl
+    def options(self) -> CollectorOptions:
+        return CollectorOptions(initial_range=timedelta(days=1))
+
+    @hookimpl
+    def run(self, env: dict[str, str], tenant_id: str) -> None:
+        self.seen[tenant_id] = env
+
+
+class Service:
+    """A cipher that asks a service, which knows texts to fail for, or is down; notes what it decrypted."""
+
+    def __init__(self, key_id: str = "k1") -> None:
+        self.key_id = key_id
+        self.fails: Callable[[str], bool] = lambda text: False
+        self.gives: Callable[[str], str] = lambda text: text[::-1]
+        self.decrypted: list[str] = []
+
+    def encrypt(self, text: str, *, bound_to: str) -> str:
+        return self.gives(self._asked(text))
+
+    def decrypt(self, ciphertext: str, *, bound_to: str, key_id: str) -> str:
+        self.decrypted.append(ciphertext[::-1])
+        return self._asked(ciphertext[::-1])
+
+    def _asked(self, text: str) -> str:
+        if self.fails(text):
+            raise TimeoutError(f"no answer for {text}")
+        return text
+
+
+@pytest.fixture
+def contact() -> Contact:
+    """The collector of ``crm``."""
+    return Contact()
+
+
+@pytest.fixture
+def service() -> Service:
+    """The cipher of most tests."""
+    return Service()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """The clock of planning."""
+    return VirtualClock(START)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of each kind."""
+    return str(request.getfixturevalue(f"migrated_{request.param}").render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def open_(url: str, contact: Contact, clock: VirtualClock) -> Iterator[Callable[[Any], Orchestrator]]:
+    """Connects with a cipher."""
+    made: list[Orchestrator] = []
+
+    def connected(cipher: Any) -> Orchestrator:
+        made.append(connect(url, cipher=cipher, clock=clock, collectors={"crm.contact": contact}))
+        return made[-1]
+
+    yield connected
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def orchestrator(open_: Callable[[Any], Orchestrator], service: Service) -> Orchestrator:
+    """With two tenants of several secrets."""
+    one = open_(service)
+    for tenant in ("acme", "globex"):
+        one.configure(tenant, "crm", {"TOKEN": f"s3cret-{tenant}", "ORG": "wide", "PEM": f"pem-{tenant}"})
+    return one
+
+
+def stored(url: str) -> dict[tuple[str, str], str]:
+    """What stands in the table, by tenant and key."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        rows = connection.execute(select(CONFIG.c.tenant_id, CONFIG.c.key, CONFIG.c.value)).all()
+    engine.dispose()
+    return {(tenant, key): value for tenant, key, value in rows}
+
+
+@pytest.mark.parametrize("down", [lambda text: text == "s3cret-acme", lambda text: True], ids=["for one", "for all"])
+def test_a_cipher_that_fails_stops_nobody_from_looking_and_mending(orchestrator, url, service, down):
+    """Of each value it is told; what is set anew or removed is not even decrypted, and the rest stays as it is."""
+    before = stored(url)
+    service.fails = down
+    assert orchestrator.config("acme", "crm") == {"TOKEN": "***", "ORG": "wide", "PEM": "***"}
+    secrets = [row for row in orchestrator.doctor() if row.topic == "secrets"]
+    assert any("TOKEN of acme crm" in row.detail and "Service raised TimeoutError" in row.detail for row in secrets)
+    assert "s3cret" not in repr(secrets)
+    [acme, globex] = orchestrator.rotate_keys()
+    assert "TOKEN" in acme.unreadable
+    assert acme.newest + len(acme.unreadable) == globex.newest + len(globex.unreadable) == 2
+    orchestrator.configure("acme", "crm", {"ORG": "narrow"})
+    assert stored(url) == before | {("acme", "ORG"): "narrow"}
+    orchestrator.configure("acme", "crm", {"PEM": None})
+    service.decrypted.clear()
+    service.fails = lambda text: False
+    orchestrator.configure("acme", "crm", {"TOKEN": "s3cret-newer"})
+    assert service.decrypted == []
+
+
+def test_a_cipher_that_fails_costs_the_windows_that_need_it_a_while_and_no_hold(orchestrator, contact, service, clock):
+    """As any failure that may pass: others go on, and it is tried again without anybody."""
+    service.fails = lambda text: text == "s3cret-acme"
+    assert orchestrator.run().windows.completed == 1
+    assert list(contact.seen) == ["globex"]
+    [row] = orchestrator.explain("acme")
+    assert (row.reason, row.action) == ("backoff", None)
+    assert "TOKEN cannot be decrypted: the cipher Service raised TimeoutError at" in row.detail
+    service.fails = lambda text: False
+    clock.advance(timedelta(minutes=1))
+    orchestrator.run()
+    assert contact.seen["acme"]["TOKEN"] == "s3cret-acme"
+
+
+def test_rotation_goes_on_where_the_cipher_cannot_encrypt_one_value(orchestrator, open_, url):
+    """It is told by its name, stays as it was, and can be read all the same."""
+    newer = Service("k2")
+    newer.fails = lambda text: text == "pem-acme"
+    newer.decrypt = Service().decrypt  # type: ignore[method-assign]
+    before = stored(url)
+    [acme, globex] = open_(newer).rotate_keys()
+    assert (acme.older, globex.older) == (1, 2)
+    assert "Service raised TimeoutError" in acme.unreadable["PEM"]
+    changed = {place for place, text in stored(url).items() if text != before[place]}
+    assert changed == {("acme", "TOKEN"), ("globex", "TOKEN"), ("globex", "PEM")}
+    newer.fails = lambda text: False
+    assert [row.older for row in open_(newer).rotate_keys()] == [1, 0]
+    assert not any(row.unreadable for row in open_(newer).rotate_keys())
+
+
+@pytest.mark.parametrize("gives", [lambda text: text, lambda text: text[:-1], lambda text: text.encode(), lambda _: ""])
+def test_rotation_replaces_no_secret_by_what_the_cipher_does_not_give_back(orchestrator, open_, url, gives):
+    """What can be read now must be readable afterwards."""
+    wrong = Service("k2")
+    wrong.gives = gives
+    before = stored(url)
+    with pytest.raises(ConfigurationError, match="Service cannot be used"):
+        open_(wrong).rotate_keys()
+    assert stored(url) == before
