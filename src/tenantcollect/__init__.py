@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenantcollect.collectors import Context as Context
     from tenantcollect.compose import connect as connect
     from tenantcollect.errors import AuthenticationError as AuthenticationError
+    from tenantcollect.errors import CipherKeyMissing as CipherKeyMissing
     from tenantcollect.errors import ConfigurationError as ConfigurationError
     from tenantcollect.errors import DatabaseUnavailable as DatabaseUnavailable
     from tenantcollect.errors import PluginError as PluginError
@@ -48,6 +49,7 @@ _HOME = {
     "AuthenticationError": "errors",
     "Catalog": "catalog",
     "Cipher": "ciphers",
+    "CipherKeyMissing": "errors",
     "CollectorOptions": "collectors",
     "ConfigurationError": "errors",
     "Context": "collectors",

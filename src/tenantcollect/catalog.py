@@ -10,11 +10,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from tenantcollect.errors import ConfigurationError, SecretUnreadable, TenantcollectError
+from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable, TenantcollectError
 from tenantcollect.keys import checked_name, checked_tenant
 from tenantcollect.secrets import Secret
 
 __all__ = [
+    "GRAVITY",
     "Catalog",
     "ConfigValue",
     "EditableCatalog",
@@ -28,6 +29,8 @@ __all__ = [
 
 Order = Literal["oldest_first", "newest_first"]
 LARGEST_ENV = 128 * 1024
+GRAVITY: tuple[type[TenantcollectError], ...] = (SecretUnreadable, CipherKeyMissing, TenantcollectError)
+"""What a value that cannot be decrypted makes of a window, the gravest first."""
 
 
 def _data_source(value: object) -> str:
@@ -55,7 +58,8 @@ class ConfigValue:
     """One stored config value.
 
     ``problem`` says why a secret cannot be decrypted; ``value`` is then empty, and a window that needs it ends with
-    an error of the class ``failure``.
+    an error of the class ``failure``: :class:`SecretUnreadable`, :class:`CipherKeyMissing`, or
+    :class:`TenantcollectError` for what is tried again.
     """
 
     key: str
@@ -151,20 +155,20 @@ class EncryptingCatalog(EditableCatalog, Protocol):
 def unreadable(tenant_id: str, data_source: str, values: Iterable[ConfigValue]) -> TenantcollectError | None:
     """What a window that needs all of ``values`` ends with, and what to do; None if each could be read.
 
-    What lasts is graver than what is tried again.
+    The gravest is told first: what nobody can open, what this process lacks the cipher key of, what is tried again.
     """
-    failed = [value for value in values if value.problem]
+    failed = sorted((value for value in values if value.problem), key=lambda value: GRAVITY.index(value.failure))
     if not failed:
         return None
+    kind, name = failed[0].failure, f"{quote(tenant_id)} {data_source}"
     told = "; ".join(f"{value.key} cannot be decrypted: {value.problem}" for value in failed)
-    if not any(issubclass(value.failure, SecretUnreadable) for value in failed):
-        return TenantcollectError(f"{told}. It is tried again")
-    name = f"{quote(tenant_id)} {data_source}"
-    return SecretUnreadable(
-        f"{told}. Give that cipher key, then: tenantcollect resume {name}; "
-        f"or set it anew: tenantcollect config set {name} {failed[0].key}=-",
-        fields={value.key: value.problem or "" for value in failed},
+    if not issubclass(kind, SecretUnreadable):
+        return kind(f"{told}. It is tried again")
+    first = "Give this process that cipher key" if kind is CipherKeyMissing else "Restore what stood there"
+    cure = (
+        f"{first}, then: tenantcollect resume {name}; or set it anew: tenantcollect config set {name} {failed[0].key}=-"
     )
+    return kind(f"{told}. {cure}", fields={value.key: value.problem or "" for value in failed})
 
 
 def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:

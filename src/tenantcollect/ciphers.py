@@ -12,13 +12,14 @@ from typing import Protocol
 
 from attrs import frozen
 
-from tenantcollect.errors import ConfigurationError, SecretUnreadable
+from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable
 from tenantcollect.secrets import discreetly
 
 __all__ = ["NO_CIPHER", "AtRest", "Cipher"]
 
 PREFIX = "tcenc1:"
 KEY_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+UNKNOWN = "?"
 CIPHERTEXT = re.compile(r"[\x20-\x7e]+")
 NO_CIPHER = "give connect() a cipher, or set TENANTCOLLECT_CIPHER_KEYS for the command line"
 
@@ -43,8 +44,9 @@ class Cipher(Protocol):
     def decrypt(self, ciphertext: str, *, bound_to: str, key_id: str) -> str:
         """The text that was encrypted with the cipher key ``key_id``.
 
-        Raises :class:`SecretUnreadable`, saying why, and naming no secret. Of any other error only the class is
-        kept, and the window is tried again later.
+        Raises :class:`SecretUnreadable`, saying why, and naming no secret: nobody can open it, and the source is held.
+        Raises :class:`CipherKeyMissing` where only this process was not given the key: another one may go on with it.
+        Of any other error only the class is kept, and the window is tried again later.
         """
         ...
 
@@ -81,8 +83,10 @@ class AtRest:
         key_id, text = _parted(stored)
         if not key_id:
             return text
+        if key_id == UNKNOWN:
+            raise SecretUnreadable("it begins as what is encrypted, and names no cipher key: it was damaged or changed")
         if (cipher := self.cipher) is None:
-            raise SecretUnreadable(f"it is encrypted with the cipher key {key_id}, and there is no cipher; {NO_CIPHER}")
+            raise CipherKeyMissing(f"it is encrypted with the cipher key {key_id}, and there is no cipher; {NO_CIPHER}")
         found = self._asked(lambda: cipher.decrypt(text, bound_to=_bound(bound_to), key_id=key_id))
         if not isinstance(found, str):
             raise self._wrong(f"it decrypts to {type(found).__name__}, and not to a text")
@@ -126,7 +130,7 @@ def _parted(stored: str) -> tuple[str, str]:
     if not stored.startswith(PREFIX):
         return "", stored
     key_id, colon, rest = stored.removeprefix(PREFIX).partition(":")
-    return (key_id, rest) if colon and (not key_id or KEY_ID.fullmatch(key_id)) else ("?", "")
+    return (key_id, rest) if colon and (not key_id or KEY_ID.fullmatch(key_id)) else (UNKNOWN, "")
 
 
 def _bound(place: tuple[str, str, str]) -> str:

@@ -6,6 +6,7 @@ A collector raises the first group to say what should happen next; the rest tell
     ├── ConfigurationError          the tenant's configuration must change       (a hold until it does)
     │   ├── DependencyError         a resource is missing, ambiguous or cyclic   (that tenant only)
     │   ├── SecretUnreadable        a stored secret cannot be decrypted          (a hold, tried hourly)
+    │   │   └── CipherKeyMissing    this process lacks the cipher key            (that key backs off, an hour at most)
     │   └── PluginError             a collector cannot be loaded                 (that collector only)
     ├── AuthenticationError         the credentials were refused                 (a hold)
     ├── RateLimited                 the whole source of this tenant waits        (not a failure)
@@ -39,6 +40,7 @@ __all__ = [
     "AuthenticationError",
     "CatalogFailed",
     "ChildDied",
+    "CipherKeyMissing",
     "ConfigurationError",
     "CoverageInvalid",
     "DatabaseReadOnly",
@@ -95,6 +97,10 @@ class DependencyError(ConfigurationError):
 
 class SecretUnreadable(ConfigurationError):
     """A stored secret cannot be decrypted; give its cipher key, or set the value anew."""
+
+
+class CipherKeyMissing(SecretUnreadable):
+    """This process was not given the cipher key of a stored secret; give it, or set the value anew."""
 
 
 class PluginError(ConfigurationError):

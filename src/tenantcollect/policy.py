@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from tenantcollect.errors import (
     AuthenticationError,
+    CipherKeyMissing,
     ConfigurationError,
     Overloaded,
     PluginError,
@@ -108,14 +109,7 @@ def react(
         case AuthenticationError():
             return Reaction(reason=Reason.AUTH_FAILED, record=_one_more(record, now), hold=True)
         case SecretUnreadable():
-            # A process that was started without the cipher key is mended without any change of the configuration.
-            return Reaction(
-                reason=Reason.CONFIG_INVALID,
-                record=_one_more(record, now),
-                retry_at=now + READ_AGAIN_EVERY,
-                hold=True,
-                whole_source=True,
-            )
+            return _unreadable(error, _one_more(record, now), now, first_delay, rng)
         case ConfigurationError() if not isinstance(error, PluginError):
             return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
         case Overloaded() | TransactionConflict():
@@ -131,6 +125,19 @@ def react(
     delay = backoff(worse.failures, first_delay, rng or random.Random())  # noqa: S311 - jitter is no secret
     reason = Reason.COLLECTOR_BROKEN if isinstance(error, PluginError) else Reason.BACKOFF
     return Reaction(reason=reason, record=worse, retry_at=now + delay)
+
+
+def _unreadable(
+    error: SecretUnreadable, worse: Record, now: datetime, first_delay: timedelta, rng: random.Random | None
+) -> Reaction:
+    """It is looked at again without any change of the configuration: what is wrong lies elsewhere.
+
+    Where only this process lacks the cipher key, another one goes on, with every other key of the source at once.
+    """
+    ours, delay = isinstance(error, CipherKeyMissing), READ_AGAIN_EVERY
+    if ours:
+        delay = min(backoff(worse.failures, first_delay, rng or random.Random()), delay)  # noqa: S311 - as above
+    return Reaction(reason=Reason.CONFIG_INVALID, record=worse, retry_at=now + delay, hold=True, whole_source=not ours)
 
 
 def backoff(failures: int, first_delay: timedelta, rng: random.Random) -> timedelta:

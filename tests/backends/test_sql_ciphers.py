@@ -1,8 +1,10 @@
 """G6 at rest, with a cipher of the host's own that fails: for one value, for a while, or always."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -10,6 +12,7 @@ from sqlalchemy import NullPool, create_engine, select
 
 from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator, connect, hookimpl
 from tenantcollect.backends.sql.schema import tables
+from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.testing import VirtualClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,15 +26,19 @@ class Settings(BaseModel):
     ORG: str = "all"
 
 
+class Crm:
+    """The data source."""
+
+    @hookimpl
+    def config(self) -> type[BaseModel]:
+        return Settings
+
+
 class Contact:
     """Notes the env that it is run with."""
 
     def __init__(self) -> None:
         self.seen: dict[str, dict[str, str]] = {}
-
-    @hookimpl
-    def config(self) -> type[BaseModel]:
-        return Settings
 
     @hookimpl
     def options(self) -> CollectorOptions:
@@ -40,6 +47,17 @@ class Contact:
     @hookimpl
     def run(self, env: dict[str, str], tenant_id: str) -> None:
         self.seen[tenant_id] = env
+
+
+class Deal:
+    """Another script of the same source."""
+
+    @hookimpl
+    def options(self) -> CollectorOptions:
+        return CollectorOptions(initial_range=timedelta(days=1))
+
+    @hookimpl
+    def run(self) -> None: ...
 
 
 class Service:
@@ -93,8 +111,8 @@ def open_(url: str, contact: Contact, clock: VirtualClock) -> Iterator[Callable[
     """Connects with a cipher."""
     made: list[Orchestrator] = []
 
-    def connected(cipher: Any) -> Orchestrator:
-        made.append(connect(url, cipher=cipher, clock=clock, collectors={"crm.contact": contact}))
+    def connected(cipher: Any, **more: object) -> Orchestrator:
+        made.append(connect(url, cipher=cipher, clock=clock, collectors={"crm": Crm(), "crm.contact": contact, **more}))
         return made[-1]
 
     yield connected
@@ -169,6 +187,29 @@ def test_rotation_goes_on_where_the_cipher_cannot_encrypt_one_value(orchestrator
     newer.fails = lambda text: False
     assert [row.older for row in open_(newer).rotate_keys()] == [1, 0]
     assert not any(row.unreadable for row in open_(newer).rotate_keys())
+
+
+@pytest.mark.parametrize("lacking", [None, FernetCipher([b64encode(b"n" * 32)])], ids=["no cipher", "another key"])
+def test_a_process_without_the_cipher_key_stops_only_what_it_tried_and_only_for_a_while(
+    orchestrator, open_, service, contact, clock, lacking
+):
+    """Its mistake is not that of the others: one that has the key goes on with all the rest, and soon with that."""
+    wrong = open_(lacking)
+    assert wrong.run("acme").windows.failed == 1
+    [row] = wrong.explain("acme", "crm", "contact")
+    assert (row.reason, row.until) == ("config_invalid", ANY)
+    assert row.until <= START + timedelta(minutes=1)
+    assert "Give this process that cipher key" in row.detail
+    assert open_(service, **{"crm.deal": Deal()}).run().windows.completed == 3
+    assert list(contact.seen) == ["globex"]
+    for _ in range(10):
+        clock.advance(timedelta(hours=1))
+        assert wrong.run("acme", "crm", "contact").windows.failed == 1
+        [row] = wrong.explain("acme", "crm", "contact")
+        assert row.until <= clock() + timedelta(hours=1)
+    orchestrator.resume("acme")
+    assert orchestrator.run("acme").windows.completed == 2
+    assert contact.seen["acme"]["TOKEN"] == "s3cret-acme"
 
 
 @pytest.mark.parametrize("gives", [lambda text: text, lambda text: text[:-1], lambda text: text.encode(), lambda _: ""])

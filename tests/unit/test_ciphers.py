@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tenantcollect.ciphers import PREFIX, AtRest, encrypted_with
 from tenantcollect.contrib.crypto import FernetCipher
-from tenantcollect.errors import ConfigurationError, SecretUnreadable, TenantcollectError
+from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable, TenantcollectError
 from tenantcollect.secrets import Secret
 
 OLD, NEW = (urlsafe_b64encode(letter * 32).decode() for letter in (b"o", b"n"))
@@ -62,12 +62,12 @@ def test_places_are_not_confused_by_where_their_parts_end() -> None:
 def test_a_lost_key_is_named_by_its_id() -> None:
     """The error says which key is missing and which are there, and holds none of them."""
     stored = AtRest(CIPHER).stored("hunter2!", PLACE)
-    with pytest.raises(SecretUnreadable, match=CIPHER.key_id) as raised:
+    with pytest.raises(CipherKeyMissing, match=CIPHER.key_id) as raised:
         AtRest(FernetCipher([NEW])).text(stored, PLACE)
     assert FernetCipher([NEW]).key_id in str(raised.value)
     assert OLD not in str(raised.value)
     assert NEW not in str(raised.value)
-    with pytest.raises(SecretUnreadable, match=f"{CIPHER.key_id}.*TENANTCOLLECT_CIPHER_KEYS"):
+    with pytest.raises(CipherKeyMissing, match=f"{CIPHER.key_id}.*TENANTCOLLECT_CIPHER_KEYS"):
         AtRest().text(stored, PLACE)
 
 
@@ -87,6 +87,7 @@ def test_a_damaged_ciphertext_is_refused_and_not_shown(damage: object) -> None:
     """Cut, changed, made by another program, or no ciphertext at all: a clear error, without what stands there."""
     with pytest.raises(SecretUnreadable) as raised:
         AtRest(CIPHER).text(damage(AtRest(CIPHER).stored("hunter2!", PLACE)), PLACE)  # type: ignore[operator]
+    assert not isinstance(raised.value, CipherKeyMissing)
     assert "my secret" not in str(raised.value)
 
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from tenantcollect.errors import (
     AuthenticationError,
+    CipherKeyMissing,
     ConfigurationError,
     DependencyError,
     Overloaded,
     PluginError,
     RateLimited,
+    SecretUnreadable,
     TransactionBroken,
     TransactionConflict,
     TryLater,
@@ -119,6 +121,20 @@ def test_back_off_uses_the_whole_range() -> None:
     assert min(delays) < timedelta(seconds=20)
     assert max(delays) > timedelta(seconds=460)
     assert len(set(delays)) > 900
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(SecretUnreadable, True), (CipherKeyMissing, False)])
+def test_what_cannot_be_decrypted_holds_its_source_and_a_missing_cipher_key_only_what_met_it(
+    kind: type[SecretUnreadable], whole: bool
+) -> None:
+    """For an hour; or for as long as a back-off takes, and no longer than an hour, however often it failed."""
+    for failures in (0, 3, 50):
+        after = reaction(kind(), Record(failures=failures, first_failure_at=NOW - 9 * DAY))
+        assert (after.reason, after.hold, after.whole_source) == (Reason.CONFIG_INVALID, True, whole)
+        assert after.retry_at is not None
+        assert NOW <= after.retry_at <= NOW + HOUR
+        assert after.retry_at == NOW + HOUR or not whole
+    assert reaction(CipherKeyMissing()).retry_at <= NOW + FIRST_DELAY  # type: ignore[operator]
 
 
 @given(records, st.integers())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import NoReturn, Self, SupportsIndex
 
-from tenantcollect.errors import ConfigurationError, SecretUnreadable
+from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable
 from tenantcollect.secrets import Secret
 
 try:
@@ -60,7 +60,7 @@ class FernetCipher:
         """See :meth:`tenantcollect.ciphers.Cipher.decrypt`."""
         if key_id not in self.key_ids:
             given = ", ".join(self.key_ids)
-            raise SecretUnreadable(f"it is encrypted with the cipher key {key_id}, which is not given ({given} is)")
+            raise CipherKeyMissing(f"it is encrypted with the cipher key {key_id}, which is not given ({given} is)")
         try:
             bound, text = json.loads(self._fernet.decrypt(ciphertext))
         except (InvalidToken, ValueError, TypeError):

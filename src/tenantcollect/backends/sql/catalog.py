@@ -23,9 +23,9 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import Clock, EpochMicroseconds, among
-from tenantcollect.catalog import ConfigValue, Rotation, Source, unreadable
+from tenantcollect.catalog import GRAVITY, ConfigValue, Rotation, Source, unreadable
 from tenantcollect.ciphers import AtRest, Cipher, encrypted_with, plain
-from tenantcollect.errors import ConfigurationError, SecretUnreadable, TenantcollectError
+from tenantcollect.errors import ConfigurationError, TenantcollectError
 
 __all__ = ["SqlCatalog"]
 
@@ -103,10 +103,9 @@ class SqlCatalog:
         """One value; whatever the cipher cannot do is a problem of this one."""
         try:
             text = self._at_rest.text(row.value, (row.tenant_id, row.data_source, row.key))
-        except SecretUnreadable as error:
-            return evolve(_unread(row), problem=str(error))
         except TenantcollectError as error:
-            return evolve(_unread(row), problem=str(error), failure=TenantcollectError)
+            kind = next(kind for kind in type(error).__mro__ if kind in GRAVITY)
+            return evolve(_unread(row), problem=str(error), failure=kind)
         return evolve(_unread(row), value=text)
 
     def _stored(self, value: ConfigValue, tenant_id: str, data_source: str) -> str:
