@@ -15,7 +15,7 @@ from attrs import frozen
 from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable
 from tenantcollect.secrets import discreetly
 
-__all__ = ["NO_CIPHER", "AtRest", "Cipher"]
+__all__ = ["NO_CIPHER", "PREFIX", "AtRest", "Cipher", "encrypted_with", "plain"]
 
 PREFIX = "tcenc1:"
 KEY_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")

@@ -311,7 +311,8 @@ class Orchestrator:
 
         Keys the collector does not declare are secret, and what is given as a ``Secret``. ``since`` (aware) is
         where the history of keys made from now on begins. ``connection`` joins the host's own transaction. Raises
-        :class:`ConfigurationError`, whose ``fields`` name what is wrong, never a value; nothing is then stored.
+        :class:`ConfigurationError`, whose ``fields`` name what is wrong, never a value, also for a secret where others
+        are encrypted and there is no cipher; nothing is then stored.
         """
         settings = checked_settings(since, interval, order, self.now)
         self._configuring.write(

@@ -221,3 +221,28 @@ def test_rotation_replaces_no_secret_by_what_the_cipher_does_not_give_back(orche
     with pytest.raises(ConfigurationError, match="Service cannot be used"):
         open_(wrong).rotate_keys()
     assert stored(url) == before
+
+
+def test_without_the_cipher_no_secret_is_stored_beside_encrypted_ones(orchestrator, open_, url):
+    """Nor is an encrypted one replaced; what is no secret can be set, and anything be removed."""
+    forgetful, before = open_(None), stored(url)
+    for tenant, env in (
+        ("acme", {"TOKEN": "s3cret-new"}),
+        ("initech", {"TOKEN": "s3cret-new"}),
+        ("acme", {"NEW": "x"}),
+    ):
+        with pytest.raises(ConfigurationError, match="TENANTCOLLECT_CIPHER_KEYS"):
+            forgetful.configure(tenant, "crm", env)
+    assert stored(url) == before
+    assert [source.tenant_id for source in forgetful.configured()] == ["acme", "globex"]
+    forgetful.configure("acme", "crm", {"ORG": "narrow", "PEM": None})
+    forgetful.disconnect("globex", "crm")
+    assert set(stored(url)) == {("acme", "TOKEN"), ("acme", "ORG")}
+
+
+def test_without_any_cipher_secrets_are_plaintext_also_one_that_looks_encrypted(open_, url):
+    """As before: only what is encrypted asks for a cipher."""
+    plain = open_(None)
+    for text in ("tcenc1:k1:abc", "TCENC1:k1:abc", "s3cret"):
+        plain.configure("acme", "crm", {"TOKEN": text})
+    assert stored(url) == {("acme", "TOKEN"): "s3cret"}

@@ -56,7 +56,11 @@ def test_a_lost_key_is_told_with_its_cure(tenantcollect: Command, env: dict[str,
     assert tenantcollect("config", "list", "--json").rows[0]["env"] == {"GIT_REPOSITORY": "/srv/b", "GIT_REFS": "***"}
     dry = tenantcollect("config", "rotate-keys", "--dry-run", "--json", **env)
     assert (dry.code, list(dry.rows[0]["unreadable"])) == (3, ["GIT_REFS"])
-    assert tenantcollect("config", "set", "acme", "git", "GIT_REFS=-", stdin=SECRET, **env).code == 0
+    words = ("config", "set", "acme", "git", "GIT_REFS=-", "--secret", "GIT_REFS")
+    anew = tenantcollect(*words, stdin=SECRET, **env)
+    assert (anew.code, VARIABLE in anew.err) == ((0, False) if env else (2, True))  # no plaintext beside ciphertexts
+    assert tenantcollect("config", "unset", "acme", "git", "GIT_REFS", **env).code == 0
+    assert tenantcollect(*words, stdin=SECRET, **env).code == 0
     assert tenantcollect("config", "rotate-keys", "--dry-run", **env).code == 0
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import Clock, EpochMicroseconds, among
 from tenantcollect.catalog import GRAVITY, ConfigValue, Rotation, Source, unreadable
-from tenantcollect.ciphers import AtRest, Cipher, encrypted_with, plain
+from tenantcollect.ciphers import NO_CIPHER, PREFIX, AtRest, Cipher, encrypted_with, plain
 from tenantcollect.errors import ConfigurationError, TenantcollectError
 
 __all__ = ["SqlCatalog"]
@@ -135,15 +135,27 @@ class SqlCatalog:
         settings: Mapping[str, Any],
         connection: Any = None,
     ) -> None:
-        """Order of locks: source, then its values by name."""
+        """Order of locks: source, then its values by name.
+
+        Raises :class:`ConfigurationError` for a secret where others are encrypted and there is no cipher.
+        """
         config = self._database.tables.config
         with self._database.joined(connection) as ours:
+            if any(value.is_secret for value in values) and self._at_rest.cipher is None and self._encrypts(ours):
+                raise ConfigurationError(f"secrets are encrypted in this database, and there is no cipher; {NO_CIPHER}")
             self._touch(ours, tenant_id, data_source, settings)
             if removed:
                 gone = among(ours, config.c.key, removed)
                 ours.execute(delete(config).where(_is(config, tenant_id, data_source), gone))
             for value in sorted(values, key=lambda value: value.key):
                 self._put(ours, tenant_id, data_source, value)
+
+    def _encrypts(self, connection: Connection) -> bool:
+        """Whether any stored value is encrypted."""
+        config = self._database.tables.config
+        begins = func.substr(config.c.value, 1, len(PREFIX) + 1)
+        encrypted = and_(func.substr(begins, 1, len(PREFIX)) == PREFIX, begins != plain(PREFIX)[: len(PREFIX) + 1])
+        return connection.execute(select(config.c.key).where(encrypted).limit(1)).first() is not None
 
     def _touch(self, connection: Connection, tenant_id: str, data_source: str, settings: Mapping[str, Any]) -> None:
         """Make the source, or give it its next revision, which is later than any that was ever removed."""
