@@ -124,11 +124,12 @@ class EditableCatalog(Catalog, Protocol):
         values: Collection[ConfigValue],
         removed: Collection[str] = (),
         *,
+        marked: Collection[str] = (),
         settings: Mapping[str, Any],
         connection: Any = None,
     ) -> None:
-        """Merge ``values``, drop ``removed``, set those of ``since``, ``interval``, ``order`` in ``settings``;
-        all in one transaction, which also changes the revision.
+        """Merge ``values``, drop ``removed``, mark as secret what then stands at the keys ``marked``, set those of
+        ``since``, ``interval``, ``order`` in ``settings``; all in one transaction, which also changes the revision.
         """
         ...
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 
 from tenantcollect.catalog import (
     Catalog,
@@ -64,7 +64,6 @@ class Configuring:
         catalog, changes = self._editable(), checked_env(env)
         marked = _texts(secrets) | _marked(env)
         stored = catalog.values(tenant_id, data_source, connection=connection, without=set(changes))
-        known = {value.key: value for value in stored}
         unread = {value.key for value in stored if value.problem}
         merged = {**_revealed(stored), **changes}
         whole = {key: value for key, value in merged.items() if value is not None}
@@ -74,9 +73,9 @@ class Configuring:
             return
         secret |= self._secret_keys(data_source, whole)
         values = [ConfigValue(key=k, value=v, is_secret=k in secret) for k, v in changes.items() if v is not None]
-        values += [evolve(known[key], is_secret=True) for key in (marked & set(known)) - set(changes) - unread]
         removed = [key for key, value in changes.items() if value is None]
-        catalog.write(tenant_id, data_source, values, removed, settings=settings, connection=connection)
+        kept = (marked & {value.key for value in stored}) - set(changes)
+        catalog.write(tenant_id, data_source, values, removed, marked=kept, settings=settings, connection=connection)
 
     def remove(self, tenant_id: str, data_source: str) -> None:
         """Forget the configuration."""

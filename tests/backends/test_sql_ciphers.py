@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from sqlalchemy import NullPool, create_engine, select
 
 from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator, connect, hookimpl
+from tenantcollect.backends.sql.catalog import SqlCatalog
 from tenantcollect.backends.sql.schema import tables
 from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.testing import VirtualClock
@@ -246,3 +247,23 @@ def test_without_any_cipher_secrets_are_plaintext_also_one_that_looks_encrypted(
     for text in ("tcenc1:k1:abc", "TCENC1:k1:abc", "s3cret"):
         plain.configure("acme", "crm", {"TOKEN": text})
     assert stored(url) == {("acme", "TOKEN"): "s3cret"}
+
+
+@pytest.mark.parametrize("with_cipher", [True, False], ids=["encrypted", "plain"])
+def test_marking_a_value_as_secret_loses_none_that_is_set_meanwhile(open_, service, url, with_cipher):
+    """What is marked is what stands there then, and it is encrypted if there is a cipher."""
+    plain = open_(None)
+    plain.configure("acme", "crm", {"TOKEN": "s3cret-old", "ORG": "old"})
+    marking, write = open_(service if with_cipher else None), SqlCatalog.write
+
+    def late(catalog: SqlCatalog, *given: Any, **more: Any) -> None:
+        if catalog is marking.catalog:
+            plain.configure("acme", "crm", {"ORG": "newer"})
+        write(catalog, *given, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqlCatalog, "write", late)
+        marking.configure("acme", "crm", {}, secrets=["ORG"])
+    assert marking.config("acme", "crm")["ORG"] == "***"
+    assert marking.catalog.env("acme", "crm")["ORG"] == "newer"
+    assert stored(url)["acme", "ORG"] == ("tcenc1:k1:rewen" if with_cipher else "newer")

@@ -4,12 +4,29 @@ import threading
 from datetime import timedelta
 
 import pytest
+from pydantic import BaseModel
 
 from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, WindowCancelled, hookimpl
 from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.errors import DatabaseUnavailable, LeaseLost, Overloaded, StorageError
 
 from .conftest import Calls, collector, recording
+
+
+class Anywhere(BaseModel):
+    URL: str
+
+
+class Open:
+    """A collector whose config has no secret."""
+
+    @hookimpl
+    def config(self):
+        return Anywhere
+
+    @hookimpl
+    def run(self): ...
+
 
 DAY = timedelta(days=1)
 ONE_DAY = CollectorOptions(initial_range=DAY)
@@ -248,3 +265,20 @@ def test_g6_a_number_that_is_a_secret_is_masked_in_what_a_log_record_has_beside_
     orchestrator.run()
     [record] = [record for record in caplog.records if "checked" in record.getMessage()]
     assert (record.pin, record.seconds, record.retries, record.done) == ("***", 1.5, 0, True)
+
+
+def test_marking_a_value_as_secret_loses_none_that_is_set_meanwhile(make, backend, monkeypatch):
+    """What is marked is what stands there then."""
+    orchestrator = make({"acme.a": Open()})
+    orchestrator.configure("t1", "acme", {"URL": "https://old"})
+    write = type(backend.catalog).write
+
+    def late(catalog, *given, marked=(), **more):
+        if marked:
+            orchestrator.configure("t1", "acme", {"URL": "https://newer"})
+        write(catalog, *given, marked=marked, **more)
+
+    monkeypatch.setattr(type(backend.catalog), "write", late)
+    orchestrator.configure("t1", "acme", {}, secrets=["URL"])
+    assert orchestrator.config("t1", "acme") == {"URL": "***"}
+    assert backend.catalog.env("t1", "acme") == {"URL": "https://newer"}

@@ -44,6 +44,7 @@ class MemoryCatalog:
         values: Collection[ConfigValue],
         removed: Collection[str] = (),
         *,
+        marked: Collection[str] = (),
         settings: Mapping[str, Any],
         connection: Any = None,
     ) -> None:
@@ -53,6 +54,7 @@ class MemoryCatalog:
             old = self._store.sources.get(name) or Source(tenant_id=tenant_id, data_source=data_source)
             self._store.sources[name] = evolve(old, revision=self._store.changed(), **settings)
             merged = {**self._store.values[name], **{value.key: value for value in values}}
+            merged |= {key: evolve(merged[key], is_secret=True) for key in marked if key in merged}
             self._store.values[name] = {key: merged[key] for key in sorted(merged) if key not in removed}
 
     def remove(self, tenant_id: str, data_source: str) -> None:

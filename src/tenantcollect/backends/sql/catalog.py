@@ -132,6 +132,7 @@ class SqlCatalog:
         values: Collection[ConfigValue],
         removed: Collection[str] = (),
         *,
+        marked: Collection[str] = (),
         settings: Mapping[str, Any],
         connection: Any = None,
     ) -> None:
@@ -141,7 +142,8 @@ class SqlCatalog:
         """
         config = self._database.tables.config
         with self._database.joined(connection) as ours:
-            if any(value.is_secret for value in values) and self._at_rest.cipher is None and self._encrypts(ours):
+            secret = marked or any(value.is_secret for value in values)
+            if secret and self._at_rest.cipher is None and self._encrypts(ours):
                 raise ConfigurationError(f"secrets are encrypted in this database, and there is no cipher; {NO_CIPHER}")
             self._touch(ours, tenant_id, data_source, settings)
             if removed:
@@ -149,6 +151,8 @@ class SqlCatalog:
                 ours.execute(delete(config).where(_is(config, tenant_id, data_source), gone))
             for value in sorted(values, key=lambda value: value.key):
                 self._put(ours, tenant_id, data_source, value)
+            if marked:
+                self._mark(ours, tenant_id, data_source, marked)
 
     def _encrypts(self, connection: Connection) -> bool:
         """Whether any stored value is encrypted."""
@@ -179,6 +183,17 @@ class SqlCatalog:
         )
         primary_key = [config.c.tenant_id, config.c.data_source, config.c.key]
         connection.execute(put.on_conflict_do_update(index_elements=primary_key, set_=told))
+
+    def _mark(self, connection: Connection, tenant_id: str, data_source: str, keys: Collection[str]) -> None:
+        """Mark what stands there now, which nobody changes before we commit, and encrypt it if it is not."""
+        config = self._database.tables.config
+        found = select(config).where(_is(config, tenant_id, data_source), among(connection, config.c.key, keys))
+        for row in connection.execute(found.order_by(config.c.key)).all():
+            place, text = (tenant_id, data_source, row.key), row.value
+            if not encrypted_with(text):
+                text = self._at_rest.stored(self._at_rest.text(text, place), place)
+            unchanged = and_(_is(config, tenant_id, data_source), config.c.key == row.key, config.c.value == row.value)
+            connection.execute(update(config).where(unchanged).values(value=text, is_secret=True, updated_at=Clock()))
 
     def rotate(
         self, tenant_id: str, data_source: str, secret: Collection[str] = (), *, dry_run: bool = False
