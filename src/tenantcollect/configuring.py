@@ -19,7 +19,13 @@ from tenantcollect.catalog import (
 )
 from tenantcollect.collectors import checked_duration
 from tenantcollect.configuration import WHOLE
-from tenantcollect.errors import ConfigurationError, WindowCancelled
+from tenantcollect.errors import (
+    ConfigurationError,
+    PluginError,
+    ResolvedEnvInvalid,
+    TenantcollectError,
+    WindowCancelled,
+)
 from tenantcollect.keys import Selection, checked_name, checked_tenant
 from tenantcollect.registry import Registry
 from tenantcollect.secrets import MASK, Secret, discreetly
@@ -98,12 +104,21 @@ class Configuring:
         marked = {value.key for value in stored if value.is_secret}
         learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
         self._require_source(tenant_id, data_source, stored)
-        if (resolve := self.resolve_env) is not None:
-            found = discreetly("resolve_env", lambda: _read(resolve(tenant_id, data_source, dict(env))))
-            marked |= _marked(found)
+        if (resolve := self.resolve_env) is None:
+            return Resolved(env=env, config=self.registry.validate(data_source, env, marked))
+        found = discreetly("resolve_env", lambda: _read(resolve(tenant_id, data_source, dict(env))))
+        if not isinstance(found, dict):
+            raise TenantcollectError(f"resolve_env returned {type(found).__name__}, and not a mapping of text to text")
+        marked |= _marked(found)
+        try:
             env = {key: value for key, value in checked_env(found).items() if value is not None}
             learn(env[key] for key in (self._secret_keys(data_source, env) | marked) & set(env))
-        return Resolved(env=env, config=self.registry.validate(data_source, env, marked))
+            return Resolved(env=env, config=self.registry.validate(data_source, env, marked))
+        except PluginError:
+            raise
+        except ConfigurationError as error:
+            named = {WHOLE, "env", *(value.key for value in stored), *self.registry.declared_keys(data_source)}
+            raise _resolved_wrongly(error, named) from None
 
     def rotated(self, selection: Selection, *, dry_run: bool) -> Iterator[Rotation]:
         """Encrypt the selected secrets with the newest cipher key, source by source."""
@@ -171,6 +186,15 @@ def _revealed(values: Iterable[ConfigValue]) -> dict[str, str]:
 def _read(env: Any) -> Any:
     """An env as a plain dict, where it is a mapping of any kind."""
     return dict(env) if isinstance(env, Mapping) else env
+
+
+def _resolved_wrongly(error: ConfigurationError, named: Collection[str]) -> ResolvedEnvInvalid:
+    """What is wrong with an env that was resolved; of its keys only those in ``named`` are: another may be a token."""
+    fields: dict[str, str] = {}
+    for key, problem in error.fields.items():
+        fields.setdefault(key if key in named else WHOLE, problem if key in named else f"a key of it: {problem}")
+    told = "; ".join(problem if key == WHOLE else f"{key}: {problem}" for key, problem in fields.items())
+    return ResolvedEnvInvalid(f"what resolve_env returned is not valid: {told}", fields=fields)
 
 
 def _marked(env: object) -> set[str]:

@@ -7,6 +7,7 @@ A collector raises the first group to say what should happen next; the rest tell
     │   ├── DependencyError         a resource is missing, ambiguous or cyclic   (that tenant only)
     │   ├── SecretUnreadable        a stored secret cannot be decrypted          (a hold, tried hourly)
     │   │   └── CipherKeyMissing    this process lacks the cipher key            (that key backs off, an hour at most)
+    │   ├── ResolvedEnvInvalid      what resolve_env returned is not valid       (a hold, tried hourly)
     │   └── PluginError             a collector cannot be loaded                 (that collector only)
     ├── AuthenticationError         the credentials were refused                 (a hold)
     ├── RateLimited                 the whole source of this tenant waits        (not a failure)
@@ -52,6 +53,7 @@ __all__ = [
     "Overloaded",
     "PluginError",
     "RateLimited",
+    "ResolvedEnvInvalid",
     "RetryAfter",
     "SchemaNotCurrent",
     "SecretUnreadable",
@@ -101,6 +103,10 @@ class SecretUnreadable(ConfigurationError):
 
 class CipherKeyMissing(SecretUnreadable):
     """This process was not given the cipher key of a stored secret; give it, or set the value anew."""
+
+
+class ResolvedEnvInvalid(ConfigurationError):
+    """What resolve_env returned is not valid; correct it there."""
 
 
 class PluginError(ConfigurationError):

@@ -11,10 +11,16 @@ from attrs import define, evolve
 
 from tenantcollect.catalog import Source
 from tenantcollect.decisions import Decision
-from tenantcollect.errors import AuthenticationError, ConfigurationError, PluginError
+from tenantcollect.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PluginError,
+    ResolvedEnvInvalid,
+    SecretUnreadable,
+)
 from tenantcollect.keys import Key, Selection
 from tenantcollect.planning import Plan, Upstream, plan
-from tenantcollect.policy import Reason
+from tenantcollect.policy import ELSEWHERE, Reason
 from tenantcollect.registry import Registry
 from tenantcollect.reports import AttemptRow, CheckRow, ExplainRow, PlanRow, StatusRow
 from tenantcollect.scheduling import Facts, decide, is_stale, terms_of
@@ -263,7 +269,8 @@ def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
     except BaseException as error:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
         reason = _check_reason(error)
         key = Key(row.tenant_id, row.data_source, "check")
-        action = Decision(key=key, reason=reason).action
+        cure = ELSEWHERE if isinstance(error, SecretUnreadable | ResolvedEnvInvalid) else None
+        action = Decision(key=key, reason=reason, cure=cure).action
         return evolve(
             row, ok=False, detail=Masker.of(secrets).storable(error_text(error)), reason=reason.value, action=action
         )

@@ -13,6 +13,7 @@ from tenantcollect.errors import (
     Overloaded,
     PluginError,
     RateLimited,
+    ResolvedEnvInvalid,
     SecretUnreadable,
     TransactionConflict,
     TryLater,
@@ -21,7 +22,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.windows import Window
 
-__all__ = ["FIRST_DELAY", "POLL_HELD", "Reaction", "Reason", "Record", "ease", "react"]
+__all__ = ["ELSEWHERE", "FIRST_DELAY", "POLL_HELD", "Reaction", "Reason", "Record", "ease", "elsewhere", "react"]
 
 FIRST_DELAY = timedelta(seconds=60)
 LONGEST_DELAY = timedelta(hours=6)
@@ -34,6 +35,7 @@ PROBE_EVERY = timedelta(days=1)
 READ_AGAIN_EVERY = timedelta(hours=1)
 POLL_HELD = timedelta(hours=1)
 """How often a key that waits for somebody is looked at, in case the hint that should wake it was lost."""
+ELSEWHERE = "mend what the detail names, then: tenantcollect resume {t} {s}"
 
 
 class Reason(StrEnum):
@@ -108,8 +110,8 @@ def react(
             return Reaction(reason=Reason.BACKOFF, record=record, failed=False, retry_at=error.until(now))
         case AuthenticationError():
             return Reaction(reason=Reason.AUTH_FAILED, record=_one_more(record, now), hold=True)
-        case SecretUnreadable():
-            return _unreadable(error, _one_more(record, now), now, first_delay, rng)
+        case SecretUnreadable() | ResolvedEnvInvalid():
+            return _read_again(error, _one_more(record, now), now, first_delay, rng)
         case ConfigurationError() if not isinstance(error, PluginError):
             return Reaction(reason=Reason.CONFIG_INVALID, record=_one_more(record, now), hold=True)
         case Overloaded() | TransactionConflict():
@@ -127,8 +129,8 @@ def react(
     return Reaction(reason=reason, record=worse, retry_at=now + delay)
 
 
-def _unreadable(
-    error: SecretUnreadable, worse: Record, now: datetime, first_delay: timedelta, rng: random.Random | None
+def _read_again(
+    error: ConfigurationError, worse: Record, now: datetime, first_delay: timedelta, rng: random.Random | None
 ) -> Reaction:
     """It is looked at again without any change of the configuration: what is wrong lies elsewhere.
 
@@ -138,6 +140,11 @@ def _unreadable(
     if ours:
         delay = min(backoff(worse.failures, first_delay, rng or random.Random()), delay)  # noqa: S311 - as above
     return Reaction(reason=Reason.CONFIG_INVALID, record=worse, retry_at=now + delay, hold=True, whole_source=not ours)
+
+
+def elsewhere(reason: str, until: datetime | None) -> str | None:
+    """What to do where a hold's reason lies beside the stored configuration, so that it is tried again by itself."""
+    return ELSEWHERE if reason == Reason.CONFIG_INVALID and until is not None else None
 
 
 def backoff(failures: int, first_delay: timedelta, rng: random.Random) -> timedelta:

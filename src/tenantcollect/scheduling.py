@@ -16,7 +16,7 @@ from tenantcollect.graph import Graph
 from tenantcollect.keys import Key
 from tenantcollect.locks import Holder
 from tenantcollect.planning import Plan, Terms, Upstream, plan, seen_by_dependents
-from tenantcollect.policy import POLL_HELD, Reason
+from tenantcollect.policy import POLL_HELD, Reason, elsewhere
 from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
@@ -120,11 +120,11 @@ def _unusable(facts: Facts, key: Key) -> Decision | None:
 def _held(facts: Facts, key: Key) -> Decision | None:
     """The hold that speaks: one that needs somebody before one that ends, the oldest first."""
     revision = facts.sources[key.data_source].revision
-    speaking = [hold for hold in facts.holds if hold.applies_to(key) and in_force(hold, facts.now, revision)]
-    if not speaking:
+    speaking = (hold for hold in facts.holds if hold.applies_to(key) and in_force(hold, facts.now, revision))
+    if (hold := min(speaking, key=lambda hold: (hold.until is not None, hold.since), default=None)) is None:
         return None
-    hold = min(speaking, key=lambda hold: (hold.until is not None, hold.since))
-    return Decision(key=key, reason=Reason(hold.reason), since=hold.since, until=hold.until, detail=hold.detail)
+    told = Decision(key=key, reason=Reason(hold.reason), since=hold.since, until=hold.until, detail=hold.detail)
+    return evolve(told, cure=elsewhere(told.reason, told.until))
 
 
 def in_force(hold: Hold, now: datetime, revision: str) -> bool:

@@ -201,6 +201,7 @@ def test_a_process_without_the_cipher_key_stops_only_what_it_tried_and_only_for_
     assert (row.reason, row.until) == ("config_invalid", ANY)
     assert row.until <= START + timedelta(minutes=1)
     assert "Give this process that cipher key" in row.detail
+    assert row.action == "mend what the detail names, then: tenantcollect resume acme crm"
     assert open_(service, **{"crm.deal": Deal()}).run().windows.completed == 3
     assert list(contact.seen) == ["globex"]
     for _ in range(10):

@@ -182,6 +182,10 @@ class Registry:
         """Which of ``env_keys`` are secret: declared so, or not declared. Raises :class:`PluginError`."""
         return configuration.secret_keys(self.config_model(data_source), env_keys)
 
+    def declared_keys(self, data_source: str) -> Collection[str]:
+        """The keys that its config model reads. Raises :class:`PluginError`."""
+        return configuration.declared_keys(self.config_model(data_source))
+
     def config_schema(self, data_source: str) -> dict[str, Any]:
         """The JSON Schema of the env. Raises :class:`PluginError`."""
         return configuration.config_schema(self.config_model(data_source))
