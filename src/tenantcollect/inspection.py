@@ -260,11 +260,7 @@ def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float
 def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
     secrets: set[str] = set()
     try:
-        resolved = resolve(row.tenant_id, row.data_source, secrets.update)
-        check = registry.source(row.data_source).check
-        if check is None:
-            return evolve(row, detail="the configuration is valid; this data source has no check of its own")
-        found = check(env=dict(resolved.env), config=resolved.config, tenant_id=row.tenant_id)
+        found = _asked(row, registry, lambda: resolve(row.tenant_id, row.data_source, secrets.update))
         return evolve(row, detail=Masker.of(secrets).storable(str(found)) if found is not None else "ok")
     except BaseException as error:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
         reason = _check_reason(error)
@@ -274,6 +270,22 @@ def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
         return evolve(
             row, ok=False, detail=Masker.of(secrets).storable(error_text(error)), reason=reason.value, action=action
         )
+
+
+def _asked(row: CheckRow, registry: Registry, resolved: Callable[[], Resolved]) -> object:
+    """What ``check`` answers; credentials that were refused are resolved anew once, as a window does."""
+    first = resolved()
+    check = registry.source(row.data_source).check
+    if check is None:
+        return "the configuration is valid; this data source has no check of its own"
+
+    try:
+        return check(env=dict(first.env), config=first.config, tenant_id=row.tenant_id)
+    except AuthenticationError:
+        second = resolved()
+        if second.env == first.env:
+            raise
+    return check(env=dict(second.env), config=second.config, tenant_id=row.tenant_id)
 
 
 def _check_reason(error: BaseException) -> Reason:

@@ -88,3 +88,25 @@ def test_a_check_that_hangs_is_reported_in_time(check: Callable[..., Any]) -> No
     assert (row.ok, row.reason) == (False, "backoff")
     assert "no answer within 0.2 s" in row.detail
     assert row.action
+
+
+@pytest.mark.parametrize(("minted", "ok"), [(["old", "new"], True), (["old", "old"], False), (["old", "older"], False)])
+def test_credentials_that_were_refused_are_resolved_anew_once(make, minted, ok):
+    """As a window does: a check says what a window would meet."""
+    tokens = iter(minted)
+
+    class Refusing:
+        @hookimpl
+        def check(self, env):
+            if env["TOKEN"] != "new":
+                raise AuthenticationError("refused")
+            return "welcome"
+
+        @hookimpl
+        def run(self): ...
+
+    orchestrator = make({"acme.a": Refusing()}, resolve_env=lambda *_: {"TOKEN": next(tokens)})
+    orchestrator.configure("t1", "acme", {})
+    [row] = orchestrator.check()
+    assert (row.ok, row.reason) == ((True, None) if ok else (False, "auth_failed"))
+    assert next(tokens, None) is None
