@@ -29,7 +29,7 @@ from tenantcollect.settings import whole_number
 from tenantcollect.state import HistoryRow, KeyState, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import NOTHING, WindowSet
-from tenantcollect.worker import DaemonThreads, Learn, Resolved, error_text
+from tenantcollect.worker import DaemonThreads, Learn, Resolved, error_text, spoken
 
 __all__ = ["CHECK_TIMEOUT", "Inspection", "checked"]
 
@@ -262,7 +262,8 @@ def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
     try:
         found = _asked(row, registry, lambda: resolve(row.tenant_id, row.data_source, secrets.update))
         return evolve(row, detail=Masker.of(secrets).storable(str(found)) if found is not None else "ok")
-    except BaseException as error:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
+    except BaseException as raised:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
+        error = spoken(raised) if isinstance(raised, Exception) else raised
         reason = _check_reason(error)
         key = Key(row.tenant_id, row.data_source, "check")
         cure = ELSEWHERE if isinstance(error, SecretUnreadable | ResolvedEnvInvalid) else None
@@ -281,8 +282,8 @@ def _asked(row: CheckRow, registry: Registry, resolved: Callable[[], Resolved]) 
 
     try:
         return check(env=dict(first.env), config=first.config, tenant_id=row.tenant_id)
-    except AuthenticationError:
-        second = resolved()
+    except Exception as error:
+        second = resolved() if isinstance(spoken(error), AuthenticationError) else first
         if second.env == first.env:
             raise
     return check(env=dict(second.env), config=second.config, tenant_id=row.tenant_id)

@@ -3,7 +3,7 @@
 Knows how a window is executed; which window, and whether at all, was decided above.
 """
 
-from tenantcollect.worker.context import error_text
+from tenantcollect.worker.context import error_text, spoken
 from tenantcollect.worker.errands import Errand, Report, place_of, run_errand
 from tenantcollect.worker.heartbeat import Heartbeat
 from tenantcollect.worker.patience import patiently
@@ -29,4 +29,5 @@ __all__ = [
     "patiently",
     "place_of",
     "run_errand",
+    "spoken",
 ]

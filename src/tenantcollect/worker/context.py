@@ -17,7 +17,7 @@ from tenantcollect.secrets import Masker, one_line
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker.turn import Turn
 
-__all__ = ["MaskingLogger", "WindowContext", "error_text"]
+__all__ = ["MaskingLogger", "WindowContext", "error_text", "spoken"]
 
 MOST_WARNINGS = 20
 LONGEST_WARNING = 500
@@ -82,6 +82,19 @@ def error_text(error: BaseException) -> str:
     frames = [] if isinstance(error, TenantcollectError) else traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
     theirs = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames if not _inside(frame.filename)]
     return "\n".join([_headline(error), *theirs, *causes])
+
+
+def spoken(error: Exception) -> Exception:
+    """``error``, or of a group the first error of ours in it: tasks that run together raise nothing else, and what one
+    of them says should happen is meant.
+    """
+    queue = [error]
+    while queue:
+        one = queue.pop(0)
+        if isinstance(one, TenantcollectError):
+            return one
+        queue[:0] = one.exceptions if isinstance(one, ExceptionGroup) else ()
+    return error
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -34,7 +34,7 @@ from tenantcollect.secrets import Masker
 from tenantcollect.settings import Settings
 from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
-from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json
+from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, spoken
 from tenantcollect.worker.patience import pause
 from tenantcollect.worker.turn import Turn, wake_dependents
 
@@ -160,10 +160,11 @@ class Walk:
                 context=context,
             )
         except Exception as error:
-            meaning = self._meant(transaction, error)
+            said = spoken(error)
+            meaning = self._meant(transaction, said)
             if meaning is error:
                 raise
-            raise meaning from error
+            raise meaning from (said.__cause__ if meaning is said else error)
         finally:
             _end_if_forked(here)
         if turn.cancelled is not None:
