@@ -54,6 +54,9 @@ def test_no_repr_of_a_parsed_file_shows_a_value() -> None:
         ('[tenant.a.git]\nA = { secrt = "x" }', 2, "did you mean 'secret'?"),
         ('[tenant.a.git]\nA = { secret = "x", secret_env = "Y" }', 2, "A must be"),
         ("[tenant.a.git]\nA = { secret = 5 }", 2, "A must be"),
+        ("[tenant.a.git]\nA = { }", 2, "A must be"),
+        ('[tenant.a.git]\nA = { swapped = "secret" }', 2, "A must be"),
+        ('[tenant.a.git]\nA = { secret_env = "sk-live" }', 2, "secret_env must be the NAME"),
         ('[tenant.a.git]\nA = { secret_env = "NOT_SET" }', 2, "'NOT_SET' is not set"),
         ('[tenant.a]\nGIT_REPOSITORY = "x"', 2, "must be a table"),
         ('[tenant]\nacme = "x"', 2, "must be a table"),
@@ -84,6 +87,9 @@ def test_a_mistake_never_repeats_the_value() -> None:
     """The text of a problem shows the key, not what was given."""
     text = '[tenant.a.git]\nA = ["s3cret"]\nB = { secret = 31337 }\nC = { secret = "s3cret", x = "s3cret" }'
     assert not any(value in told for _, told in problems(text) for value in ("s3cret", "31337"))
+    text = '[tenant.a.git]\nA = { sk-live = "secret" }\nB = { secret_env = "sk-live" }\nC.sk-live = "x"'
+    assert len(problems(text)) == 3
+    assert "sk-live" not in repr(problems(text))
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:

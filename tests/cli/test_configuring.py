@@ -68,8 +68,20 @@ def test_set_never_shows_a_value_it_was_given(tenantcollect: Command) -> None:
         [f"GIT_REPOSITORY={SECRET}"],
         [f"GIT_REPOSITROY={SECRET}"],
         [SECRET],
+        [f"{SECRET}=="],
+        ["GIT_REPOSITORY=/srv/acme", "--secret", f"GIT_REFS={SECRET}"],
     ):
         assert shows_nothing_of(SECRET, tenantcollect("config", "set", "acme", "git", *words))
+
+
+def test_what_takes_a_key_says_so_where_a_value_is_given_with_it(tenantcollect: Command) -> None:
+    """By the key, and never by what stands behind it."""
+    assert tenantcollect("config", "set", "acme", "git", "GIT_REPOSITORY=/srv/acme").code == 0
+    unset = tenantcollect("config", "unset", "acme", "git", f"GIT_REPOSITORY={SECRET}")
+    marked = tenantcollect("config", "set", "acme", "git", "GIT_REFS=-", "--secret", f"GIT_REFS={SECRET}", stdin="x")
+    for ended, told in ((unset, "unset takes the key alone: unset GIT_REPOSITORY"), (marked, "--secret GIT_REFS\n")):
+        assert (ended.code, told in ended.err) == (2, True)
+        assert shows_nothing_of(SECRET, ended)
 
 
 def test_a_secret_among_the_arguments_is_warned_of(tenantcollect: Command) -> None:

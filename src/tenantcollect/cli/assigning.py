@@ -25,6 +25,8 @@ def assignments(words: Sequence[str], secrets: Iterable[str]) -> tuple[dict[str,
         key, equals, value = word.partition("=")
         if not (key and equals):
             raise ConfigurationError(f"word {number} of KEY=VALUE has no key or no '='")
+        if value and not value.strip("="):  # the end of a token in base64
+            raise ConfigurationError(f"word {number} of KEY=VALUE has nothing but '=' as its value")
         if key in env:
             raise ConfigurationError(f"{key} is given twice")
         env[key] = value
@@ -33,8 +35,16 @@ def assignments(words: Sequence[str], secrets: Iterable[str]) -> tuple[dict[str,
     if len(read) > 1:
         raise ConfigurationError(f"only one value can come from standard input, not those of {' and '.join(read)}")
     for key in set(secrets) - set(env):
+        _require_alone(key, "--secret")
         raise ConfigurationError(f"--secret {key}: no {key}=VALUE is given{near(key, env)}")
     return env | {key: _input(key) for key in read}, spoken
+
+
+def _require_alone(key: str, what: str) -> None:
+    """Refuse a ``KEY=VALUE`` where a key is asked for, without its value."""
+    name, equals, _ = key.partition("=")
+    if equals:
+        raise ConfigurationError(f"{what} takes the key alone: {what} {name}")
 
 
 def _input(key: str) -> str:
@@ -71,6 +81,7 @@ def known_keys(stored: Mapping[str, str], keys: Sequence[str] | None, source: st
     """
     for key in keys or ():
         if key not in stored:
+            _require_alone(key, "unset")
             raise ConfigurationError(f"{source} has no {key}{near(key, stored)}")
     return list(keys or stored)
 

@@ -1,5 +1,6 @@
 """Reads the file of ``config import``: strict, every problem with its line, never a value (floor: cli)."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from tenantcollect.keys import checked_name, checked_tenant
 
 LARGEST_FILE = 1024 * 1024
 MARKS = ("secret", "secret_env")
+VARIABLE = re.compile("[A-Z_][A-Z0-9_]*")
+"""What is named in an error: anything else may be the secret itself."""
 Place = tuple[str, ...]
 
 
@@ -160,19 +163,21 @@ class _Reader:
 
     def _secret(self, place: Place, mark: Mapping[str, Any]) -> str | None:
         key = place[-1]
-        unknown = [name for name in mark if name not in MARKS]
-        for name in unknown:
-            self.wrong((*place, name), f"{key}: unknown key {name!r}{_near(name, MARKS)}")
-        if unknown:
+        misspelt = {name: near for name in mark if name not in MARKS and (near := _near(name, MARKS))}
+        for name, near in misspelt.items():
+            self.wrong((*place, name), f"{key}: unknown key {name!r}{near}")
+        if misspelt:
             return None
-        if len(mark) != 1 or not isinstance(next(iter(mark.values())), str):
+        if len(mark) != 1 or not set(mark) <= set(MARKS) or not isinstance(next(iter(mark.values())), str):
             self.wrong(place, f'{key} must be a text, {{ secret = "…" }} or {{ secret_env = "VARIABLE" }}')
             return None
         if "secret" in mark:
             return str(mark["secret"])
         variable = str(mark["secret_env"])
         if variable not in self.environment:
-            self.wrong(place, f"{key}: the environment variable {variable!r} is not set")
+            named = VARIABLE.fullmatch(variable) is not None
+            unset = f"the environment variable {variable!r} is not set"
+            self.wrong(place, f"{key}: {unset if named else 'secret_env must be the NAME of a variable'}")
         return self.environment.get(variable)
 
 
