@@ -4,6 +4,7 @@ A host with tables of its own implements :class:`Catalog`; ours is :class:`Edita
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -107,7 +108,13 @@ class Catalog(Protocol):
 
 @runtime_checkable
 class EditableCatalog(Catalog, Protocol):
-    """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction."""
+    """A catalog that ``configure`` and ``disconnect`` may write. ``connection`` joins the host's transaction, or one
+    of our own.
+    """
+
+    def together(self) -> AbstractContextManager[Any]:
+        """A transaction for several changes, each of which is given as ``connection`` what this yields."""
+        ...
 
     def values(
         self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()

@@ -83,6 +83,13 @@ class Configuring:
         kept = (marked & {value.key for value in stored}) - set(changes)
         catalog.write(tenant_id, data_source, values, removed, marked=kept, settings=settings, connection=connection)
 
+    def write_all(self, envs: Mapping[tuple[str, str], Mapping[str, str | Secret | None]]) -> None:
+        """Merge each env into its own (tenant_id, data_source), all of them or none; raises as :meth:`write` does."""
+        with self._editable().together() as connection:
+            for tenant_id, data_source in sorted(envs):
+                env = envs[tenant_id, data_source]
+                self.write(tenant_id, data_source, env, secrets=(), settings={}, connection=connection)
+
     def remove(self, tenant_id: str, data_source: str) -> None:
         """Forget the configuration."""
         self._editable().remove(checked_tenant(tenant_id), checked_name(data_source, "data_source"))

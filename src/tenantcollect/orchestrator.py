@@ -1,6 +1,5 @@
 """The orchestrator: what a host embeds and calls (floor: orchestrator). It wires; the rooms below do the work."""
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,8 +41,6 @@ from tenantcollect.windows import Window, utc
 from tenantcollect.worker import Errand, Parts, Report, Worker, place_of, run_errand
 
 __all__ = ["Orchestrator"]
-
-logger = logging.getLogger("tenantcollect")
 
 Names = str | Iterable[str] | None
 
@@ -319,6 +316,12 @@ class Orchestrator:
             tenant_id, data_source, env, secrets=secrets, settings=settings, connection=connection, dry_run=dry_run
         )
         if connection is None and not dry_run:
+            self._commands.admit(checked_tenant(tenant_id), data_source, self.now())
+
+    def configure_all(self, envs: Mapping[tuple[str, str], Mapping[str, str | Secret | None]]) -> None:
+        """As :meth:`configure`, for the env of each (tenant_id, data_source), in one transaction: all, or none."""
+        self._configuring.write_all(envs)
+        for tenant_id, data_source in envs:
             self._commands.admit(checked_tenant(tenant_id), data_source, self.now())
 
     def config(self, tenant_id: str, data_source: str) -> dict[str, str]:

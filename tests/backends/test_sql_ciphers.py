@@ -10,7 +10,14 @@ import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 from sqlalchemy import NullPool, create_engine, select
 
-from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator, connect, hookimpl
+from tenantcollect import (
+    CollectorOptions,
+    ConfigurationError,
+    Orchestrator,
+    TenantcollectError,
+    connect,
+    hookimpl,
+)
 from tenantcollect.backends.sql.catalog import SqlCatalog
 from tenantcollect.backends.sql.schema import tables
 from tenantcollect.contrib.crypto import FernetCipher
@@ -268,3 +275,16 @@ def test_marking_a_value_as_secret_loses_none_that_is_set_meanwhile(open_, servi
     assert marking.config("acme", "crm")["ORG"] == "***"
     assert marking.catalog.env("acme", "crm")["ORG"] == "newer"
     assert stored(url)["acme", "ORG"] == ("tcenc1:k1:rewen" if with_cipher else "newer")
+
+
+def test_several_sources_are_configured_in_one_transaction(orchestrator, url, service):
+    """A cipher that fails at the last of them, or a database that does, leaves all as they were."""
+    before = stored(url)
+    service.fails = lambda text: text == "s3cret-z"
+    with pytest.raises(TenantcollectError, match="Service raised TimeoutError"):
+        orchestrator.configure_all({(tenant, "crm"): {"TOKEN": f"s3cret-{tenant}"} for tenant in ("z", "acme", "a")})
+    assert stored(url) == before
+    service.fails = lambda text: False
+    orchestrator.configure_all({(tenant, "crm"): {"TOKEN": f"s3cret-{tenant}"} for tenant in ("z", "acme", "a")})
+    assert [source.tenant_id for source in orchestrator.configured()] == ["a", "acme", "globex", "z"]
+    assert orchestrator.run().windows.completed == 4

@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,17 @@ def test_importing_a_file_without_tables_claims_no_change(tenantcollect: Command
     ended = tenantcollect("config", "import", "empty.toml")
     assert (ended.code, ended.out) == (0, "")
     assert "nothing to change" in ended.err
+
+
+def test_import_writes_nothing_unless_all_can_be_stored(tenantcollect: Command, folder: Path) -> None:
+    """A database that refuses the second tenant leaves nothing of the first."""
+    (folder / "config.toml").write_text(FILE, encoding="utf-8")
+    tenantcollect("db", "upgrade")
+    with closing(sqlite3.connect(folder / "tenantcollect.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON tenantcollect_tenant_data_source_config "
+            "WHEN NEW.tenant_id = 'globex' BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+    ended = tenantcollect("config", "import", "config.toml", GLOBEX="/srv/globex")
+    assert (ended.code, ended.out) == (4, "")
+    assert stored(tenantcollect) == {}

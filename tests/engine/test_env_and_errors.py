@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from pydantic import BaseModel
 
-from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, WindowCancelled, hookimpl
+from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, Secret, WindowCancelled, hookimpl
 from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.errors import DatabaseUnavailable, LeaseLost, Overloaded, StorageError
 
@@ -282,3 +282,18 @@ def test_marking_a_value_as_secret_loses_none_that_is_set_meanwhile(make, backen
     orchestrator.configure("t1", "acme", {}, secrets=["URL"])
     assert orchestrator.config("t1", "acme") == {"URL": "***"}
     assert backend.catalog.env("t1", "acme") == {"URL": "https://newer"}
+
+
+def test_several_sources_are_configured_together_or_not_at_all(make, backend):
+    """Also where only the last one is wrong; what was there before stays as it was."""
+    orchestrator = make({"acme.a": Open(), "jira.a": collector(recording(Calls()), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {"URL": "https://old"})
+    with pytest.raises(ConfigurationError, match="URL"):
+        orchestrator.configure_all(
+            {("t1", "acme"): {"URL": "https://new"}, ("t1", "jira"): {"A": "1"}, ("t2", "acme"): {"URLS": "x"}}
+        )
+    assert backend.catalog.env("t1", "acme") == {"URL": "https://old"}
+    assert [(one.tenant_id, one.data_source) for one in orchestrator.configured()] == [("t1", "acme")]
+    orchestrator.configure_all({("t1", "jira"): {"A": Secret("1")}, ("t2", "acme"): {"URL": Secret("https://new")}})
+    assert orchestrator.config("t2", "acme") == {"URL": "***"}
+    assert len(list(orchestrator.status())) == 3

@@ -118,7 +118,7 @@ def import_(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Set config values from a file: all of them, or none if anything is wrong."""
+    """Set config values from a file, in one transaction: all of them, or none if anything is wrong."""
     import os
 
     from tenantcollect.cli import importing
@@ -130,8 +130,8 @@ def import_(
     _refuse(file, problems)
     with _editable(target, dry_run) as orchestrator:
         _refuse(file, _invalid(orchestrator, found))
-        for table in found if not dry_run else ():
-            orchestrator.configure(table.tenant_id, table.data_source, table.env, secrets=table.secrets)
+        if not dry_run:
+            orchestrator.configure_all({(table.tenant_id, table.data_source): table.marked for table in found})
         rows = [
             ChangeRow(tenant_id=t.tenant_id, data_source=t.data_source, set=tuple(t.values), dry_run=dry_run)
             for t in found

@@ -12,6 +12,7 @@ from tenantcollect.catalog import checked_env
 from tenantcollect.cli.locating import Lines, error_line, lines_of
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import checked_name, checked_tenant
+from tenantcollect.secrets import Secret
 
 LARGEST_FILE = 1024 * 1024
 MARKS = ("secret", "secret_env")
@@ -42,6 +43,11 @@ class SourceTable:
     def env(self) -> dict[str, str]:
         """The values by key."""
         return {key: value.text for key, value in self.values.items()}
+
+    @property
+    def marked(self) -> dict[str, str | Secret]:
+        """The values by key, those that the file marks as secret as such."""
+        return {key: Secret(value.text) if value.secret else value.text for key, value in self.values.items()}
 
     @property
     def secrets(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Sources and their config values in dicts (floor: backends)."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import evolve, frozen
@@ -28,6 +29,19 @@ class MemoryCatalog:
     def version(self) -> object:
         with self._store.lock:
             return tuple(self._store.changes)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        store = self._store
+        with store.lock:
+            sources, values = dict(store.sources), {name: dict(found) for name, found in store.values.items()}
+            try:
+                yield
+            except BaseException:
+                for kept, before in ((store.sources, sources), (store.values, values)):
+                    kept.clear()
+                    kept.update(before)  # type: ignore[arg-type]
+                raise
 
     def values(
         self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()

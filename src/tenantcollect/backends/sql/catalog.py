@@ -1,6 +1,7 @@
 """Which tenants have which data sources, in our own tables (floor: backends)."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from attrs import evolve
@@ -85,6 +86,10 @@ class SqlCatalog:
         if error := unreadable(tenant_id, data_source, values):
             raise error
         return {value.key: value.value.reveal() for value in values}
+
+    def together(self) -> AbstractContextManager[Connection]:
+        writing: AbstractContextManager[Connection] = self._database.writing(patient=True)
+        return writing
 
     def values(
         self, tenant_id: str, data_source: str, *, connection: Any = None, without: Collection[str] = ()
