@@ -94,12 +94,13 @@ class Configuring:
         """Forget the configuration."""
         self._editable().remove(checked_tenant(tenant_id), checked_name(data_source, "data_source"))
 
-    def shown(self, tenant_id: str, data_source: str) -> dict[str, str]:
-        """The stored env, secret values as ``***``."""
+    def shown(self, tenant_id: str, data_source: str, unreadable: str) -> dict[str, str]:
+        """The stored env, secret values as ``***``, and those that cannot be decrypted as ``unreadable``."""
         tenant_id, data_source = checked_tenant(tenant_id), checked_name(data_source, "data_source")
         values = self._values(tenant_id, data_source)
         secret = self._secret_keys(data_source, [value.key for value in values])
-        return {v.key: MASK if v.is_secret or v.key in secret else v.value.reveal() for v in values}
+        shown = {v.key: MASK if v.is_secret or v.key in secret else v.value.reveal() for v in values}
+        return shown | {value.key: unreadable for value in values if value.problem}
 
     def resolved(self, tenant_id: str, data_source: str, learn: Learn) -> Resolved:
         """The env of one window, validated; ``learn`` is told what is secret in it.
@@ -131,9 +132,8 @@ class Configuring:
         """Encrypt the selected secrets with the newest cipher key, source by source."""
         catalog = self._editable()
         if not isinstance(catalog, EncryptingCatalog):
-            raise ConfigurationError(
-                "This catalog does not encrypt its secrets; rotate their keys where it keeps them."
-            )
+            told = "This catalog does not encrypt its secrets; rotate their keys where it keeps them."
+            raise ConfigurationError(told, fields={"catalog": "does not encrypt its secrets"})
         for source in catalog.sources(selection.tenant_ids):
             if selection.data_sources is None or source.data_source in selection.data_sources:
                 keys = [value.key for value in catalog.values(source.tenant_id, source.data_source)]

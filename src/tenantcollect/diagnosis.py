@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "Doctor"]
 
 NOTICEABLE = timedelta(seconds=5)
+MOST_TOLD = 3
+"""Values that cannot be decrypted and are named; of the others the number is told."""
 ESSENTIAL = ("database", "schema")
 """Topics without which nothing can run."""
 IN_OUR_TABLES = ("catalog", "secrets")
@@ -119,26 +122,30 @@ class Doctor:
 
     def _secrets(self) -> Iterator[FindingRow]:
         """What whoever reads the database, or a backup of it, can read; and what nobody can read any more."""
-        plain = older = 0
+        found, lost = Counter[str](), list[FindingRow]()
         try:
             for one in self.rotations():
-                plain, older = plain + one.plain, older + one.older
-                for key, problem in one.unreadable.items():
-                    told = f"{key} of {one.tenant_id} {one.data_source} cannot be decrypted: {problem}"
-                    yield _finding("secrets", Severity.PROBLEM, told, "give back the lost key, or set the value anew")
+                found.update(plain=one.plain, older=one.older, lost=len(one.unreadable))
+                lost += islice(_lost(one), MOST_TOLD - len(lost))
         except SchemaNotCurrent:
             return
         except ConfigurationError as error:
-            yield _finding("secrets", Severity.OK, str(error))
+            theirs = "catalog" in error.fields
+            told, cure = str(error), "correct the cipher that connect() is given"
+            yield FindingRow.ok("secrets", told) if theirs else FindingRow.problem("secrets", told, cure)
             return
-        if plain:
+        yield from lost
+        if more := found["lost"] - len(lost):
+            action = "see: tenantcollect config rotate-keys --dry-run"
+            yield FindingRow.problem("secrets", f"{more} more secret values cannot be decrypted", action)
+        if plain := found["plain"]:
             action = "give connect a cipher and run: tenantcollect config rotate-keys; or keep them in a vault"
-            yield _finding("secrets", Severity.WARNING, f"{plain} secret values are stored as plaintext", action)
-        if older:
+            yield FindingRow.warning("secrets", f"{plain} secret values are stored as plaintext", action)
+        if older := found["older"]:
             action = "run: tenantcollect config rotate-keys"
-            yield _finding("secrets", Severity.WARNING, f"{older} secret values have an older key", action)
-        if not plain and not older:
-            yield _finding("secrets", Severity.OK, "no secret value is stored as plaintext")
+            yield FindingRow.warning("secrets", f"{older} secret values have an older key", action)
+        if not any(found.values()):
+            yield FindingRow.ok("secrets", "no secret value is stored as plaintext")
 
     def _clock(self) -> Iterator[FindingRow]:
         before = datetime.now(UTC)
@@ -163,6 +170,14 @@ def _cure_of(row: CollectorRow) -> str:
     return "mend, upgrade or uninstall that package" if row.package else "mend it where it is, or install it anew"
 
 
+def _lost(one: Rotation) -> Iterator[FindingRow]:
+    """Each value of a data source that cannot be decrypted."""
+    for key, problem in one.unreadable.items():
+        told = f"{key} of {one.tenant_id} {one.data_source} cannot be decrypted: {problem}"
+        action = "give back the lost key, see that the cipher works, or set the value anew"
+        yield FindingRow.problem("secrets", told, action)
+
+
 def _tried(topic: str, probe: Probe) -> list[FindingRow]:
     """What ``probe`` finds; what it raises is what was found, also SystemExit: only KeyboardInterrupt is the user's."""
     try:
@@ -181,7 +196,3 @@ def _told(error: BaseException) -> str:
     headline, *more = error_text(error).splitlines()
     places = [line.strip() for line in more if line.startswith("  ")]
     return " at ".join([headline, *places[-1:]])
-
-
-def _finding(topic: str, severity: Severity, detail: str, action: str | None = None) -> FindingRow:
-    return FindingRow(topic=topic, severity=severity, detail=detail, action=action)

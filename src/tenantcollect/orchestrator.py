@@ -33,7 +33,7 @@ from tenantcollect.reports import (
     PlanRow,
     StatusRow,
 )
-from tenantcollect.secrets import Secret
+from tenantcollect.secrets import MASK, Secret
 from tenantcollect.settings import Seconds, Settings, duration
 from tenantcollect.state import Revision, Schema, State
 from tenantcollect.survey import Survey
@@ -324,9 +324,9 @@ class Orchestrator:
         for tenant_id, data_source in envs:
             self._commands.admit(checked_tenant(tenant_id), data_source, self.now())
 
-    def config(self, tenant_id: str, data_source: str) -> dict[str, str]:
-        """The stored env, secret values as ``***``."""
-        return self._configuring.shown(tenant_id, data_source)
+    def config(self, tenant_id: str, data_source: str, *, unreadable: str = MASK) -> dict[str, str]:
+        """The stored env, secret values as ``***``, and as ``unreadable`` those that cannot be decrypted."""
+        return self._configuring.shown(tenant_id, data_source, unreadable)
 
     def rotate_keys(
         self, tenant_id: Names = None, data_source: Names = None, *, dry_run: bool = False

@@ -140,8 +140,26 @@ def test_encrypted_secrets_are_well_until_their_key_is_lost(upgraded: str) -> No
     assert (well.severity, "plaintext" in well.detail) == (Severity.OK, True)
     [older] = examined(upgraded, cipher=FernetCipher(keys[::-1]))["secrets"]
     assert (older.severity, "rotate-keys" in (older.action or "")) == (Severity.WARNING, True)
-    lost, *_ = examined(upgraded, cipher=FernetCipher(keys[1:]))["secrets"]
+    [lost] = examined(upgraded, cipher=FernetCipher(keys[1:]))["secrets"]
     assert (lost.severity, lost.detail.startswith("TOKEN of acme demo")) == (Severity.PROBLEM, True)
+    with connected(upgraded, cipher=FernetCipher(keys[:1])) as orchestrator:
+        for number in range(8):
+            orchestrator.configure(f"t{number}", "demo", {"TOKEN": "tok-3f9a77"})
+    *first, more = examined(upgraded, cipher=FernetCipher(keys[1:]))["secrets"]
+    assert ({row.severity for row in (*first, more)}, len(first)) == ({Severity.PROBLEM}, 3)
+    assert more.detail == "6 more secret values cannot be decrypted"
+
+
+def test_a_cipher_that_cannot_be_used_is_a_problem(upgraded: str) -> None:
+    """Its mistake is what was found."""
+
+    class Wrong:
+        key_id = "projects/x"
+
+    with connected(upgraded) as orchestrator:
+        orchestrator.configure("acme", "demo", {"TOKEN": "tok-3f9a77"})
+    [row] = examined(upgraded, cipher=Wrong())["secrets"]
+    assert (row.severity, "key_id must be" in row.detail) == (Severity.PROBLEM, True)
 
 
 class Exiting:

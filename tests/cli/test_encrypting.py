@@ -92,6 +92,28 @@ def test_keys_that_are_none_are_refused(tenantcollect: Command, keys: str, part:
     assert not any(key in ended.err for key in (OLD, NEW[:-4], "too-short"))
 
 
+def test_doctor_examines_the_rest_where_the_keys_are_none(tenantcollect: Command) -> None:
+    """They are a finding of it, of code 3, beside what it says of the database."""
+    configured(tenantcollect, "acme", **{VARIABLE: OLD})
+    ended = tenantcollect("doctor", "--json", **{VARIABLE: "too-short"})
+    assert ended.code == 3
+    assert {row["topic"] for row in ended.rows} >= {"plugins", "database", "schema", "tables", "secrets", "clock"}
+    wrong, lost = [row for row in ended.rows if row["severity"] != "ok"]
+    assert ("cipher key 1 is not 32 bytes" in wrong["detail"], wrong["action"]) == (True, f"correct {VARIABLE}")
+    assert "GIT_REFS of acme git cannot be decrypted" in lost["detail"]
+
+
+def test_what_cannot_be_decrypted_is_listed_so(tenantcollect: Command) -> None:
+    """And not as if it were well."""
+    configured(tenantcollect, "acme", **{VARIABLE: OLD})
+    assert "GIT_REFS=*** (cannot be decrypted)" in tenantcollect("config", "list").out
+    [row] = tenantcollect("config", "list", "--json").rows
+    assert (row["env"]["GIT_REFS"], row["unreadable"]) == ("***", ["GIT_REFS"])
+    whole = {VARIABLE: OLD}
+    assert tenantcollect("config", "list", "--json", **whole).rows[0]["unreadable"] == []
+    assert "cannot be" not in tenantcollect("config", "list", **whole).out
+
+
 def test_without_a_cipher_nothing_is_rotated(tenantcollect: Command) -> None:
     """The error says which variable to set."""
     configured(tenantcollect, "acme")

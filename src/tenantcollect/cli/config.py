@@ -65,7 +65,10 @@ def list_(
 
     with target_of(context).orchestrator() as orchestrator:
         sources = (s for s in orchestrator.configured(tenant) if data_source in (None, s.data_source))
-        rows = (tables.source_row(s, orchestrator.config(s.tenant_id, s.data_source)) for s in sources)
+        rows = (
+            tables.source_row(s, orchestrator.config(s.tenant_id, s.data_source, unreadable=tables.UNREADABLE))
+            for s in sources
+        )
         first = list(islice(rows, 1))
         if json:
             print_json_rows(database_of(orchestrator), chain(first, rows))

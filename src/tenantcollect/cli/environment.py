@@ -24,6 +24,17 @@ def text_of(name: str, given: str) -> str:
         raise ConfigurationError(f"{name} {given}: the file cannot be read ({reason})") from None
 
 
+def cipher_problem() -> str | None:
+    """Why the keys in the environment cannot be used; None if they can, or there are none."""
+    from tenantcollect.errors import ConfigurationError
+
+    try:
+        environment_cipher()
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
 def environment_cipher() -> "Cipher | None":
     """The cipher of the keys in the environment; None if there are none. Each process that needs one calls it.
 

@@ -118,12 +118,19 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     Exit with 3 if something needs somebody, with 4 if the database cannot be used.
     """
     from tenantcollect.cli import tables
+    from tenantcollect.cli.environment import KEYS_VARIABLE, cipher_problem
     from tenantcollect.cli.failures import NEEDS_ACTION, UNUSABLE_DATABASE
     from tenantcollect.cli.printing import print_json_rows, print_table
-    from tenantcollect.reports import Severity
+    from tenantcollect.reports import FindingRow, Severity
 
-    with target_of(context).orchestrator(create=True) as orchestrator:  # a file that is not there is a finding
-        database, rows = database_of(orchestrator), list(orchestrator.doctor())
+    target, rows = target_of(context), []
+    if not target.app and (problem := cipher_problem()):
+        told = f"the cipher keys of {KEYS_VARIABLE} cannot be used: {problem}"
+        action = f"correct {KEYS_VARIABLE}"
+        rows = [FindingRow(topic="secrets", severity=Severity.PROBLEM, detail=told, action=action)]
+        target.cipher = lambda: None
+    with target.orchestrator(create=True) as orchestrator:  # a file that is not there is a finding
+        database, rows = database_of(orchestrator), [*rows, *orchestrator.doctor()]
     if json:
         print_json_rows(database, rows)
     else:

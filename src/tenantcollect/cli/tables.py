@@ -10,15 +10,21 @@ from tenantcollect.catalog import Source
 from tenantcollect.cli.printing import Column, counted, first_line, instant, say
 from tenantcollect.policy import Reason
 from tenantcollect.reports import PassReport, Range, StatusRow
+from tenantcollect.secrets import MASK
+
+UNREADABLE = f"{MASK} (cannot be decrypted)"
 
 
 @frozen(kw_only=True)
 class SourceRow:
-    """A configured data source; secret values of ``env`` are masked, ``interval`` is in seconds."""
+    """A configured data source; secret values of ``env`` are masked, ``interval`` is in seconds. ``unreadable`` are
+    the keys whose value cannot be decrypted.
+    """
 
     tenant_id: str
     data_source: str
     env: Mapping[str, str]
+    unreadable: tuple[str, ...]
     since: datetime | None
     interval: float | None
     order: str
@@ -68,7 +74,8 @@ def source_row(source: Source, env: Mapping[str, str]) -> SourceRow:
     return SourceRow(
         tenant_id=source.tenant_id,
         data_source=source.data_source,
-        env=env,
+        env={key: MASK if value == UNREADABLE else value for key, value in env.items()},
+        unreadable=tuple(key for key, value in env.items() if value == UNREADABLE),
         since=source.since,
         interval=source.interval.total_seconds() if source.interval else None,
         order=source.order,
@@ -182,7 +189,7 @@ PASS: Sequence[Column] = (
 )
 SOURCES: Sequence[Column] = (
     ("source", _source),
-    ("env", lambda row: [f"{key}={value}" for key, value in row.env.items()]),
+    ("env", lambda row: [f"{key}={UNREADABLE if key in row.unreadable else text}" for key, text in row.env.items()]),
     ("since", lambda row: row.since),
     ("interval", lambda row: _seconds(row.interval)),
     ("order", lambda row: row.order),

@@ -1,6 +1,6 @@
 """Which orchestrator a command speaks to: a database by URL, or the host's own app (floor: cli)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typer import Context
 from tenantcollect.cli.environment import environment_cipher, text_of
 
 if TYPE_CHECKING:
+    from tenantcollect.ciphers import Cipher
     from tenantcollect.orchestrator import Orchestrator
     from tenantcollect.settings import Settings
 
@@ -22,7 +23,7 @@ URL_VARIABLE = "TENANTCOLLECT_DATABASE_URL"
 
 @dataclass(kw_only=True, slots=True)
 class Target:
-    """The global options.
+    """The global options, and what makes the cipher of a database.
 
     ``command`` is how a next command begins that means the same database; ``hidden`` collects the values that
     no error of this command may show.
@@ -32,6 +33,7 @@ class Target:
     app: str | None = None
     command: str = "tenantcollect"
     hidden: list[str] = field(default_factory=list)
+    cipher: "Callable[[], Cipher | None]" = environment_cipher
 
     def choose(self, url: str, app: str | None, *, on_command_line: bool) -> None:
         """Take the global options.
@@ -114,7 +116,7 @@ class Target:
         chosen = asdict(settings or Settings())
         with (
             nullcontext() if threads else installed_executor(executor or "")() as place,
-            connect(self.url, create=create, cipher=environment_cipher, executor=place, **chosen) as orchestrator,
+            connect(self.url, create=create, cipher=self.cipher, executor=place, **chosen) as orchestrator,
         ):
             yield orchestrator
 
