@@ -296,7 +296,8 @@ class State(Protocol):
     def close(self, claim: Claim, failure: Failure | None = None) -> None:
         """End the claim of a window that did not seal; without ``failure`` it never ran, and leaves no history.
 
-        Raises :class:`LeaseLost`.
+        A failure moves ``window_seq`` on: whoever decided before it knew nothing of its back-off. Raises
+        :class:`LeaseLost`.
         """
         ...
 

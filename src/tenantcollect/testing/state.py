@@ -261,6 +261,14 @@ class StateSuite(RevisionTests, ScheduleTests, ValueTests):
         assert [claim.key for claim in harness.backend.state.open([stale, fresh])] == [key("beta")]
         assert read(harness.backend).fence == 1
 
+    def test_s10_nor_what_was_planned_before_a_failure(self, harness: Harness) -> None:
+        """Whoever decided before a failure knew nothing of its back-off: an opening is refused, a fresh one is not."""
+        made(harness.backend)
+        stale = opening(read(harness.backend))
+        harness.backend.state.close(opened(harness.backend), failure(retry_at=START + DAY))
+        assert harness.backend.state.open([stale]) == []
+        assert opened(harness.backend).fence == 2
+
     def test_s10_nor_sealed(self, harness: Harness) -> None:
         """A claim with another window_seq than the stored one seals nothing."""
         made(harness.backend)

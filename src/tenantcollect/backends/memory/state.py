@@ -190,6 +190,7 @@ def _replay(state: KeyState, window: Window, now: datetime) -> Claim:
 def _failed(state: KeyState, claim: Claim, failure: Failure, now: datetime) -> KeyState:
     return evolve(
         state,
+        window_seq=claim.window_seq + 1,
         status=Status.FAILED if failure.failed else state.status,
         started_at=claim.started_at,
         completed_at=now,

@@ -186,6 +186,7 @@ def closed(claim: Claim, failure: Failure | None) -> Change:
     error = failure.error.replace("\0", "")[:LONGEST_ERROR]
     values = {
         **NOT_OPEN,
+        "window_seq": claim.window_seq + 1,
         "started_at": claim.started_at,
         "completed_at": Clock(),
         "reason": failure.reason,
