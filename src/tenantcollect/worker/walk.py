@@ -7,14 +7,13 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from tenantcollect.collectors import Collector
 from tenantcollect.errors import (
     AuthenticationError,
     DatabaseUnavailable,
@@ -27,21 +26,17 @@ from tenantcollect.errors import (
     TransactionConflict,
     WindowCancelled,
 )
-from tenantcollect.events import Event, WindowCommitted
-from tenantcollect.locks import Locks
+from tenantcollect.events import WindowCommitted
 from tenantcollect.policy import Record, ease
 from tenantcollect.secrets import Masker
-from tenantcollect.settings import Settings
-from tenantcollect.state import Claim, KeyState, Resume, Seal, State, Status, WindowTransaction
+from tenantcollect.state import Claim, KeyState, Resume, Seal, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
 from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, spoken
+from tenantcollect.worker.parts import Parts, Resolved
 from tenantcollect.worker.patience import pause
 from tenantcollect.worker.turn import Turn, wake_dependents
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-__all__ = ["Learn", "Parts", "Resolved", "Walk"]
+__all__ = ["Walk"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
@@ -50,37 +45,6 @@ WAKE_EVERY_SECONDS = 1.0
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 OURS = (StorageError, LeaseLost, WindowCancelled)
 """What a collector can only pass on: raised by itself it says nothing of the database or of the lease (G4)."""
-
-
-@frozen(kw_only=True)
-class Resolved:
-    """The env of one window and its validated form. Never stored, never shown."""
-
-    env: Mapping[str, str] = field(repr=False)
-    config: "BaseModel | None" = field(default=None, repr=False)
-
-
-Learn = Callable[[Iterable[str]], None]
-"""Told of every secret as soon as it is known, before anything can fail that may repeat it."""
-
-
-@frozen(kw_only=True)
-class Parts:
-    """What every turn works with. ``resolve`` gives the env of (tenant_id, data_source) and tells its secrets;
-    ``tables`` names those that a data source declares.
-    """
-
-    state: State
-    locks: Locks
-    resolve: Callable[[str, str, Learn], Resolved]
-    emit: Callable[[Event], None]
-    clock: Callable[[], datetime]
-    tables: Callable[[str], Collection[str]] = lambda _: ()
-    settings: Settings = field(factory=Settings)
-
-    def timeout(self, collector: Collector) -> timedelta:
-        """How long one window of ``collector`` may take."""
-        return self.settings.window_timeout or collector.options.window_timeout
 
 
 @define

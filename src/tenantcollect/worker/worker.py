@@ -28,9 +28,10 @@ from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.missing import missing_table
+from tenantcollect.worker.parts import Parts
 from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.turn import Turn, wake_dependents
-from tenantcollect.worker.walk import Parts, Walk
+from tenantcollect.worker.walk import Walk
 
 __all__ = ["Outcome", "Worker"]
 
