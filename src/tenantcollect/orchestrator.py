@@ -33,9 +33,10 @@ from tenantcollect.reports import (
     PlanRow,
     StatusRow,
 )
+from tenantcollect.schema import Schema
 from tenantcollect.secrets import MASK, Secret
 from tenantcollect.settings import Seconds, Settings, duration
-from tenantcollect.state import Revision, Schema, State
+from tenantcollect.state import Revision, State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker import Errand, Parts, Report, Worker, place_of, run_errand

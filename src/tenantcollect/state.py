@@ -18,7 +18,6 @@ from tenantcollect.secrets import storable
 from tenantcollect.windows import NOTHING, Window, WindowSet, utc
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData
     from sqlalchemy.orm import Session
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "Opening",
     "Resume",
     "Revision",
-    "Schema",
     "Seal",
     "State",
     "Status",
@@ -324,28 +322,4 @@ class State(Protocol):
 
     def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
         """The newest attempt of each of ``keys`` that has one, all in one read."""
-        ...
-
-
-class Schema(Protocol):
-    """The tables of a backend that has some; every door uses the same migrations."""
-
-    def upgrade(self, tables: Iterable["MetaData"] = (), *, dry_run: bool = False) -> Sequence[str]:
-        """Bring our tables to the newest revision, and create those of ``tables`` that are missing: their names."""
-        ...
-
-    def current(self) -> str | None:
-        """The revision the database is at; None when our tables are not there."""
-        ...
-
-    def newest(self) -> str:
-        """The revision this version of the library needs."""
-        ...
-
-    def sql(self) -> str:
-        """The statements of an upgrade from nothing, for a person to run."""
-        ...
-
-    def described(self) -> str:
-        """The database, with its password hidden."""
         ...

@@ -9,7 +9,7 @@ from tenantcollect.cli.target import target_of
 
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
-    from tenantcollect.state import Schema
+    from tenantcollect.schema import Schema
 
 commands = typer.Typer(help="Look after the tables.", rich_markup_mode=None, no_args_is_help=True)
 

@@ -21,7 +21,8 @@ from tenantcollect.backends.memory import MemoryBackend
 from tenantcollect.catalog import EditableCatalog
 from tenantcollect.keys import Key
 from tenantcollect.locks import LONGEST_TTL, Locks
-from tenantcollect.state import Schema, State, WindowTransaction
+from tenantcollect.schema import Schema
+from tenantcollect.state import State, WindowTransaction
 from tenantcollect.testing.clock import VirtualClock
 
 __all__ = ["Backend", "Crash", "Factory", "Harness", "MemoryHarness", "Row"]

@@ -12,7 +12,7 @@ from tenantcollect.backends.memory.locks import MemoryLocks
 from tenantcollect.backends.memory.schedule import MemoryHolds, MemorySchedule
 from tenantcollect.backends.memory.state import MemoryState
 from tenantcollect.backends.memory.tables import Store
-from tenantcollect.state import Schema
+from tenantcollect.schema import Schema
 
 __all__ = ["MemoryBackend"]
 

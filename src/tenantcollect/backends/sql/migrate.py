@@ -62,7 +62,7 @@ class Damage:
 
 
 class SqlSchema:
-    """A :class:`~tenantcollect.state.Schema`; the version is kept in a table of its own."""
+    """A :class:`~tenantcollect.schema.Schema`; the version is kept in a table of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
