@@ -73,7 +73,7 @@ class Context(Protocol):
     window: Window
     """The window that is being collected; after ``checkpoint(until)`` what is left of it."""
     attempt: int
-    """1 for the first try of this window, counted up by failures in a row."""
+    """1 for the first try of this window, counted up by failures in a row and where it is tried again at once."""
     history_start: datetime
     """Where this key's history begins (UTC)."""
     cursor: Any

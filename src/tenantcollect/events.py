@@ -62,7 +62,7 @@ class WindowCommitted:
 
 @frozen(kw_only=True)
 class WindowFailed:
-    """A window was attempted and not sealed; ``error`` is masked."""
+    """A window was attempted and not sealed; ``reason`` runnable = it is tried again at once. ``error`` is masked."""
 
     key: Key
     window: Window

@@ -132,6 +132,10 @@ class Claim:
         """The claim of ``window`` that a seal of this one opens; when it began, the commit will tell."""
         return evolve(self, window_seq=self.window_seq + 1, window_id=str(uuid4()), window=window, attempt=1)
 
+    def again(self) -> "Claim":
+        """The claim of the next attempt at the same window, which a failure of this one opens."""
+        return evolve(self.onto(self.window), attempt=self.attempt + 1)
+
 
 @frozen(kw_only=True)
 class Seal:
@@ -155,7 +159,7 @@ class Seal:
 @frozen(kw_only=True)
 class Failure:
     """What is stored of an attempt that did not seal; its texts are made storable, so that no backend can meet a NUL.
-    ``failed`` False leaves the key's status as it was.
+    ``failed`` False leaves the key's status as it was; ``next`` is the claim of an attempt that begins at once.
     """
 
     reason: str
@@ -166,6 +170,7 @@ class Failure:
     retry_at: datetime | None = field(default=None, converter=converters.optional(utc))
     window_limit: timedelta | None = None
     warnings: tuple[str, ...] = field(default=(), converter=_storable)
+    next: Claim | None = None
 
 
 @frozen(kw_only=True)
@@ -291,11 +296,11 @@ class State(Protocol):
         """The transaction for the window of ``claim``; nothing is sent yet."""
         ...
 
-    def close(self, claim: Claim, failure: Failure | None = None) -> None:
+    def close(self, claim: Claim, failure: Failure | None = None) -> Claim | None:
         """End the claim of a window that did not seal; without ``failure`` it never ran, and leaves no history.
 
-        A failure moves ``window_seq`` on: whoever decided before it knew nothing of its back-off. Raises
-        :class:`LeaseLost`.
+        The claim of the next attempt is returned, if the failure names one. A failure moves ``window_seq`` on: whoever
+        decided before it knew nothing of its back-off. Raises :class:`LeaseLost`.
         """
         ...
 

@@ -179,6 +179,22 @@ class StateSuite(RevisionTests, ScheduleTests, ValueTests):
         assert not sealed(harness.backend, claim)
         assert not harness.backend.state.outcome(claim)
 
+    def test_s07_a_failure_may_open_the_next_attempt(self, harness: Harness) -> None:
+        """The same window begins anew under the same fence, counted; what the first attempt knew is out of date."""
+        made(harness.backend)
+        first = opened(harness.backend)
+        second = harness.backend.state.close(first, failure(failed=False, next=first.again()))
+        assert second is not None
+        assert (second.window, second.fence, second.token) == (first.window, first.fence, first.token)
+        assert (second.attempt, second.window_seq) == (2, first.window_seq + 1)
+        assert second.window_id != first.window_id
+        assert second.started_at >= first.started_at
+        assert harness.backend.state.standing(first) == second
+        assert not sealed(harness.backend, first)
+        assert sealed(harness.backend, second)
+        assert statuses(harness.backend) == [Status.FAILED, Status.COMPLETED]
+        assert [row.attempt for row in attempts(harness.backend)] == [2, 1]
+
     def test_s07_what_is_no_failure_keeps_the_status(self, harness: Harness) -> None:
         """An attempt that counts as no failure leaves a completed key completed, and its history row."""
         made(harness.backend)

@@ -11,8 +11,9 @@ from tenantcollect.collectors import Collector
 from tenantcollect.errors import LeaseLost, WindowCancelled
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
+from tenantcollect.policy import Reason
 from tenantcollect.schedule import Entry
-from tenantcollect.state import Claim, KeyState, State, WindowTransaction
+from tenantcollect.state import Claim, Failure, KeyState, State, WindowTransaction
 from tenantcollect.windows import Window
 
 __all__ = ["Turn", "wake_dependents"]
@@ -62,6 +63,22 @@ class Turn:
     _cancelled_at: float = 0.0
     _ended: bool = False
     _lock: threading.Lock = field(factory=threading.Lock)
+
+    def failure(
+        self, reason: Reason, error: str, *, retry_at: datetime | None = None, following: Claim | None = None
+    ) -> Failure:
+        """A stored attempt that says nothing new about the key's record; ``following`` begins at once."""
+        return Failure(
+            reason=reason,
+            error=error,
+            failed=False,
+            failures=self.state.failures,
+            first_failure_at=self.state.first_failure_at,
+            retry_at=retry_at,
+            window_limit=self.state.window_limit,
+            warnings=tuple(self.warnings),
+            next=following,
+        )
 
     def begin_window(self, claim: Claim, timeout: timedelta) -> None:
         """Start the clock of a window: from now on it has ``timeout``."""

@@ -26,14 +26,14 @@ from tenantcollect.errors import (
     TransactionConflict,
     WindowCancelled,
 )
-from tenantcollect.events import WindowCommitted
-from tenantcollect.policy import Record, ease
+from tenantcollect.events import WindowCommitted, WindowFailed
+from tenantcollect.policy import Reason, Record, ease
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, KeyState, Resume, Seal, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
-from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, spoken
+from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, error_text, spoken
 from tenantcollect.worker.parts import Parts, Resolved
-from tenantcollect.worker.patience import pause
+from tenantcollect.worker.patience import patiently, pause
 from tenantcollect.worker.turn import Turn, wake_dependents
 
 __all__ = ["Walk"]
@@ -72,19 +72,19 @@ class Walk:
         for left in reversed(range(TRIES)):
             try:
                 return self._attempt(resolved, Window(self.turn.claim.window.start, window.end))
-            except (TransactionConflict, DatabaseUnavailable, Overloaded):
+            except (TransactionConflict, DatabaseUnavailable, Overloaded) as error:
                 if not left or self.turn.cancelled or not self.turn.trusted:
                     raise
-                self._abandon()
+                self._try_again(error)
                 pause()
                 resolved = self._resolved()
-            except AuthenticationError:
+            except AuthenticationError as error:
                 if refreshed or not left:
                     raise
                 old, resolved, refreshed = resolved, self._resolved(), True
                 if resolved.env == old.env:
                     raise
-                self._abandon()
+                self._try_again(error)
         raise AssertionError("the last try returns or raises")
 
     def _resolved(self) -> Resolved:
@@ -98,9 +98,18 @@ class Walk:
         self._secrets.update(secrets)
         self.masker = Masker.of(self._secrets)
 
-    def _abandon(self) -> None:
-        if self.turn.transaction is not None:
-            self.turn.transaction.abandon()
+    def _try_again(self, error: Exception) -> None:
+        """End the attempt that ``error`` left, and open the next one of its window: each has its history row (G8)."""
+        turn, ended = self.turn, self.turn.claim
+        if turn.transaction is not None:
+            turn.transaction.abandon()
+        text = self.masker.storable(error_text(error))
+        failure = turn.failure(Reason.RUNNABLE, text, following=ended.again())
+        turn.claim = patiently(lambda: self.parts.state.close(ended, failure)) or ended
+        turn.state = evolve(turn.state, window_seq=turn.claim.window_seq)
+        self.parts.emit(
+            WindowFailed(key=ended.key, window=ended.window, reason=Reason.RUNNABLE, error=text, attempt=ended.attempt)
+        )
 
     def _attempt(self, resolved: Resolved, window: Window) -> Claim | None:
         """One call of ``run`` for what is left of a window, and its seal."""

@@ -115,8 +115,8 @@ class Worker:
             self.parts.emit(
                 WindowCommitted(key=key, window=row.window, records=row.records, attempt=row.attempt, seconds=lasted)
             )
-        failed = next((row for row in mine if row.status is Status.FAILED), None)
-        if failed is None:
+        failed = next(iter(mine), None)
+        if failed is None or failed.status is not Status.FAILED:
             return Outcome(key=key, completed=len(sealed), lost=not sealed)
         reason, error = Reason(failed.reason or Reason.BACKOFF), failed.error or ""
         self.parts.emit(WindowFailed(key=key, window=failed.window, reason=reason, error=error, attempt=failed.attempt))
@@ -159,11 +159,11 @@ class Worker:
             return Outcome(key=key, lost=True)
         text = masker.storable(error_text(error))
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
-            self._close(turn.claim, _failure(Reason.RUNNABLE, text, turn, failed=False))
+            self._close(turn.claim, turn.failure(Reason.RUNNABLE, text))
             return Outcome(key=key, reason=Reason.RUNNABLE)
         if _storage_fault(error) and not isinstance(error, DatabaseUnavailable):
             retry_at = self.parts.clock() + self.parts.settings.retry_delay
-            self._close(turn.claim, _failure(Reason.BACKOFF, text, turn, failed=False, retry_at=retry_at))
+            self._close(turn.claim, turn.failure(Reason.BACKOFF, text, retry_at=retry_at))
             return Outcome(key=key, down=text, error=text, retry_at=retry_at)
         return self._react(turn, masker, error)
 
@@ -260,18 +260,3 @@ def _raised(walk: Callable[[], None]) -> BaseException | None:
     except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
         return error
     return None
-
-
-def _failure(reason: Reason, error: str, turn: Turn, *, failed: bool, retry_at: datetime | None = None) -> Failure:
-    """A stored attempt that says nothing new about the key's record."""
-    state = turn.state
-    return Failure(
-        reason=reason,
-        error=error,
-        failed=failed,
-        failures=state.failures,
-        first_failure_at=state.first_failure_at,
-        retry_at=retry_at,
-        window_limit=state.window_limit,
-        warnings=tuple(turn.warnings),
-    )

@@ -93,12 +93,12 @@ class MemoryState:
     def transaction(self, claim: Claim) -> MemoryTransaction:
         return MemoryTransaction(claim, self._store, self._crash)
 
-    def close(self, claim: Claim, failure: Failure | None = None) -> None:
+    def close(self, claim: Claim, failure: Failure | None = None) -> Claim | None:
         with self._store.lock:
             row = self._store.claimed(claim)
             row.opened = None
             if failure is None:
-                return
+                return None
             ended = self._store.end(
                 claim,
                 Status.FAILED,
@@ -107,6 +107,8 @@ class MemoryState:
                 warnings=failure.warnings,
             )
             row.state = _failed(row.state, claim, failure, ended)
+            row.opened = evolve(failure.next, started_at=ended) if failure.next else None
+            return row.opened
 
     def outcome(self, claim: Claim) -> bool:
         with self._store.lock:

@@ -185,7 +185,7 @@ def closed(claim: Claim, failure: Failure | None) -> Change:
         return Change(claim=claim, values=NOT_OPEN)
     error = failure.error.replace("\0", "")[:LONGEST_ERROR]
     values = {
-        **NOT_OPEN,
+        **_opened(failure.next),
         "window_seq": claim.window_seq + 1,
         "started_at": claim.started_at,
         "completed_at": Clock(),

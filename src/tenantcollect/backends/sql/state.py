@@ -185,12 +185,13 @@ class SqlState:
     def transaction(self, claim: Claim) -> SqlTransaction:
         return SqlTransaction(claim, self._database, self._terms)
 
-    def close(self, claim: Claim, failure: Failure | None = None) -> None:
+    def close(self, claim: Claim, failure: Failure | None = None) -> Claim | None:
         database = self._database
         with database.single(patient=True) as connection:
             done = closed(claim, failure).apply(connection, database.dialect, database.tables, guarded=False)
         if done is None:
             raise LeaseLost
+        return evolve(failure.next, started_at=done.opened_at) if failure and failure.next else None
 
     def outcome(self, claim: Claim) -> bool:
         """P7, two statements: locking the state row waits for what is in doubt; only then history is asked."""
