@@ -3,8 +3,9 @@
 A holder that is at work then cannot seal, so nobody walks on with an old plan (PROTOCOL 2.11).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import define, evolve
 
@@ -14,7 +15,7 @@ from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import Reason
 from tenantcollect.schedule import Hold
 from tenantcollect.scheduling import Facts, in_force, lost_start
-from tenantcollect.state import Revision, State
+from tenantcollect.state import Change, KeyState, Revision, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import NOTHING, Window, WindowSet
 
@@ -56,8 +57,12 @@ class Commands:
                     )
                 )
         if keys and not dry_run:
-            self.state.revise({key: Revision() for key in keys})
+            self.state.revise(keys, _dropped)
         return keys
+
+    def drop(self, selection: Selection) -> None:
+        """End what is open of the selection."""
+        self.state.revise([state.key for state in self.state.load(selection)], _dropped)
 
     def resume(self, selection: Selection, now: datetime, *, dry_run: bool) -> list[Key]:
         """Lift every hold of the selection and make it due; the keys that no other hold keeps back."""
@@ -87,14 +92,8 @@ class Commands:
         """Begin the history of the selection, and of what it depends on, at ``since``; it never moves forward."""
         if since >= now:
             raise ConfigurationError("since must lie in the past")
-        changes: dict[Key, Revision] = {}
-        for facts, key in self._with(selection, now, upstreams=True):
-            state = facts.states.get(key)
-            if state is not None and since < state.history_start:
-                coverage = state.coverage or NOTHING
-                reached = coverage.unbroken_end(since)
-                changes[key] = Revision(history_start=since, coverage=coverage, last_fetched_data_date=reached)
-        return self._revised(changes, now, dry_run=dry_run)
+        found = (facts.states.get(key) for facts, key in self._with(selection, now, upstreams=True))
+        return self._revised(filter(None, found), partial(_backfilled, since), now, dry_run=dry_run)
 
     def replay(
         self, selection: Selection, now: datetime, *, window: Window | None, dependents: bool, dry_run: bool
@@ -102,18 +101,21 @@ class Commands:
         """Collect ``window`` again, by default for what depends on the selection too; None = everything, as if new:
         a cursor that says "already seen" goes too.
         """
-        changes = {
-            key: _replayed(facts, key, window)
-            for facts, key in self._with(selection, now, dependents=dependents)
-            if key in facts.states
-        }
-        return self._revised(changes, now, dry_run=dry_run)
+        states, starts = list[KeyState](), dict[Key, datetime]()
+        for facts, key in self._with(selection, now, dependents=dependents):
+            if (state := facts.states.get(key)) is not None:
+                states.append(state)
+                if lost_start(state, now):
+                    starts[key] = _as_new(facts, key)
+        return self._revised(states, partial(_replayed, window, starts, now), now, dry_run=dry_run)
 
-    def _revised(self, changes: dict[Key, Revision], now: datetime, *, dry_run: bool) -> list[Key]:
-        if changes and not dry_run:
-            self.state.revise(changes)
-            self.state.schedule.wake(changes, at=now, every=True)
-        return sorted(changes)
+    def _revised(self, states: Iterable[KeyState], change: Change, now: datetime, *, dry_run: bool) -> list[Key]:
+        """The keys that ``change`` changes, as each stands when it is locked; with ``dry_run`` as they were read."""
+        if dry_run:
+            return sorted(state.key for state in states if change(state) is not None)
+        keys = self.state.revise([state.key for state in states], change)
+        self.state.schedule.wake(keys, at=now, every=True)
+        return sorted(keys)
 
     def _hold(self, hold: Hold) -> None:
         if self.state.holds.place(hold):
@@ -163,10 +165,21 @@ def _stays_held(facts: Facts, key: Key, selection: Selection) -> bool:
     return any(hold.applies_to(key) and in_force(hold, facts.now, revision) for hold in whole)
 
 
-def _replayed(facts: Facts, key: Key, window: Window | None) -> Revision:
-    state, now = facts.states[key], facts.now
+def _dropped(_: KeyState) -> Revision:
+    return Revision()
+
+
+def _backfilled(since: datetime, state: KeyState) -> Revision | None:
+    if since >= state.history_start:
+        return None
     coverage = state.coverage or NOTHING
-    begins = _as_new(facts, key) if lost_start(state, now) else state.history_start
+    return Revision(history_start=since, coverage=coverage, last_fetched_data_date=coverage.unbroken_end(since))
+
+
+def _replayed(window: Window | None, starts: Mapping[Key, datetime], now: datetime, state: KeyState) -> Revision:
+    """``starts`` has the beginnings of histories that were lost."""
+    coverage = state.coverage or NOTHING
+    begins = starts.get(state.key, state.history_start)
     dropped = window or Window(begins, max(coverage.end or now, now))
     left = coverage - WindowSet((dropped,)) if state.coverage is not None and window else NOTHING
     unfinished = state.resume.window if state.resume else None

@@ -36,7 +36,7 @@ from tenantcollect.reports import (
 from tenantcollect.schema import Schema
 from tenantcollect.secrets import MASK, Secret
 from tenantcollect.settings import Seconds, Settings, duration
-from tenantcollect.state import Revision, State
+from tenantcollect.state import State
 from tenantcollect.survey import Survey
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker import Errand, Parts, Report, Worker, place_of, run_errand
@@ -347,4 +347,4 @@ class Orchestrator:
     def disconnect(self, tenant_id: str, data_source: str) -> None:
         """Forget the configuration, and drop a window that is open; the tenant's rows, state and history stay."""
         self._configuring.remove(tenant_id, data_source)
-        self.state.revise({one.key: Revision() for one in self.state.load(Selection(tenant_id, data_source))})
+        self._commands.drop(Selection(tenant_id, data_source))

@@ -4,7 +4,7 @@ The fence belongs here: whoever opened a key last is the only one who can seal i
 and compares; it decides nothing. What it must do is proven by ``tenantcollect.testing.StateSuite``.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 __all__ = [
+    "Change",
     "Claim",
     "Failure",
     "HistoryRow",
@@ -191,6 +192,10 @@ class Revision:
     replayed: Window | None = None
 
 
+Change = Callable[[KeyState], Revision | None]
+"""What a command makes of a key, told how it stands; pure, and asked while the key is locked."""
+
+
 @frozen(kw_only=True)
 class HistoryRow:
     """One attempt, exactly as it ended (G8). ``started_at`` and ``completed_at`` are the state's clock, UTC."""
@@ -314,10 +319,11 @@ class State(Protocol):
         """
         ...
 
-    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
-        """Change keys by command, all in one transaction in the order of keys, raising the fence of each.
+    def revise(self, keys: Collection[Key], change: Change) -> set[Key]:
+        """Change those of ``keys`` that are there by command, all in one transaction, raising the fence of each.
 
-        An open window is ended. The keys that were there are returned.
+        Each is locked, in the order of keys, before ``change`` is asked about it: what it answers takes account of
+        every seal. None leaves a key as it is; an open window of the others is ended. The changed keys are returned.
         """
         ...
 

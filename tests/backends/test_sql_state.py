@@ -16,6 +16,7 @@ from tenantcollect.testing.steps import (
     DAY,
     KEY,
     START,
+    always,
     attempts,
     collect,
     deferred,
@@ -57,7 +58,7 @@ def test_coverage_that_was_edited_by_hand_is_a_problem_of_its_key(harness: SqlHa
     assert state.coverage is None
     assert "replay" in (state.problem or "")
     assert read(harness.backend, key("beta")).problem is None
-    harness.backend.state.revise({KEY: Revision(coverage=NOTHING)})
+    harness.backend.state.revise([KEY], always(Revision(coverage=NOTHING)))
     assert read(harness.backend).coverage == NOTHING
 
 

@@ -191,7 +191,9 @@ class CollectorHarness:
 
     def forget(self, script: str, tenant_id: str = "acme") -> None:
         """Make the key as new: no coverage, no cursor. The rows stay."""
-        self._backend.state.revise({Key(tenant_id, *script.split(".")): Revision(coverage=NOTHING, forget=True)})
+        self._backend.state.revise(
+            [Key(tenant_id, *script.split("."))], lambda _: Revision(coverage=NOTHING, forget=True)
+        )
 
     def seed(self, seed: Seed) -> None:
         """Put rows into the tables, or let a function do it; they are committed."""

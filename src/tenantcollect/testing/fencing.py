@@ -20,6 +20,7 @@ from tenantcollect.testing.steps import (
     KEY,
     START,
     TTL,
+    always,
     attempts,
     collect,
     deferred,
@@ -221,7 +222,7 @@ class FencingTests(Suite):
         assert harness.rows() == [("acme", 1), ("acme", 2)]
         covered = WindowSet((window(0),))
         replay = Revision(coverage=covered, last_fetched_data_date=window(0).end, replayed=window(1))
-        harness.backend.state.revise({KEY: replay})
+        harness.backend.state.revise([KEY], always(replay))
         collect(harness, day=1)
         assert read(harness.backend).coverage == WindowSet((window(0, days=2),))
 
@@ -276,7 +277,7 @@ class FencingTests(Suite):
         claim = opened(harness.backend, day=1)
         pause = Hold(tenant_id="acme", data_source="git", reason="paused_by_user", since=START)
         harness.backend.state.holds.place(pause)
-        assert harness.backend.state.revise({KEY: command})
+        assert harness.backend.state.revise([KEY], always(command))
         assert not sealed(harness.backend, claim, window(0))
         for told in (None, failure()):
             with pytest.raises(LeaseLost):
@@ -293,7 +294,7 @@ class FencingTests(Suite):
         made(harness.backend)
         transaction = harness.backend.state.transaction(opened(harness.backend))
         harness.write(transaction, 1)
-        assert harness.backend.state.revise({KEY: command})
+        assert harness.backend.state.revise([KEY], always(command))
         with pytest.raises(LeaseLost):
             transaction.seal(seal_of(transaction.claim))
         transaction.abandon()

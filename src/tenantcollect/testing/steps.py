@@ -6,7 +6,19 @@ from uuid import uuid4
 
 from tenantcollect.errors import LeaseLost
 from tenantcollect.keys import EVERYTHING, Key, Selection
-from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Seal, State, Status
+from tenantcollect.state import (
+    Change,
+    Claim,
+    Failure,
+    HistoryRow,
+    KeyState,
+    NewKey,
+    Opening,
+    Revision,
+    Seal,
+    State,
+    Status,
+)
 from tenantcollect.testing.harness import Backend, Harness
 from tenantcollect.windows import Window, WindowSet
 
@@ -15,6 +27,7 @@ __all__ = [
     "KEY",
     "START",
     "TTL",
+    "always",
     "attempts",
     "collect",
     "deferred",
@@ -117,6 +130,11 @@ def seal_of(
         records=records,
         next=claim.onto(next_window) if next_window else None,
     )
+
+
+def always(revision: Revision) -> Change:
+    """A command that does the same to every key."""
+    return lambda _: revision
 
 
 def failure(error: str = "boom", **told: object) -> Failure:

@@ -16,6 +16,7 @@ from tenantcollect.testing.steps import (
     DAY,
     KEY,
     START,
+    always,
     attempts,
     deferred,
     failure,
@@ -223,7 +224,7 @@ class ValueTests(Suite):
         assert spoilt.coverage is None
         assert "replay" in (spoilt.problem or "")
         assert (fine.coverage, fine.problem) == (NOTHING, None)
-        harness.backend.state.revise({KEY: Revision(coverage=NOTHING, replayed=window(0))})
+        harness.backend.state.revise([KEY], always(Revision(coverage=NOTHING, replayed=window(0))))
         assert read(harness.backend).coverage == NOTHING
         assert sealed(harness.backend, opened(harness.backend))
 

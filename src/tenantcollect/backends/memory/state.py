@@ -13,6 +13,7 @@ from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry
 from tenantcollect.state import (
+    Change,
     Claim,
     Failure,
     HistoryRow,
@@ -122,12 +123,13 @@ class MemoryState:
             row = self._store.rows.get(claim.key)
             return row.opened if row and (row.state.fence, row.holder) == (claim.fence, claim.token) else None
 
-    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
+    def revise(self, keys: Collection[Key], change: Change) -> set[Key]:
         with self._store.lock:
-            known = {key: row for key in sorted(revisions) if (row := self._store.rows.get(key))}
-            for key, row in known.items():
-                self._revise(row, revisions[key])
-            return set(known)
+            known = [key for key in sorted(set(keys)) if key in self._store.rows]
+            revisions = {key: revision for key in known if (revision := change(self._read(key))) is not None}
+            for key, revision in revisions.items():
+                self._revise(self._store.rows[key], revision)
+            return set(revisions)
 
     def _revise(self, row: Row, revision: Revision) -> None:
         self._store.abandon(row)

@@ -33,7 +33,7 @@ from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, ab
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, is_key, kept, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, is_key, key_of, key_rows, rows, same_key
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.schema import Tables
@@ -41,7 +41,7 @@ from tenantcollect.backends.sql.transaction import SqlTransaction
 from tenantcollect.errors import LeaseLost, OutcomeUnknown, Overloaded, StorageError
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Holds, Schedule
-from tenantcollect.state import Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Revision, Status
+from tenantcollect.state import Change, Claim, Failure, HistoryRow, KeyState, NewKey, Opening, Revision, Status
 from tenantcollect.windows import Window, utc
 
 __all__ = ["SqlState"]
@@ -227,24 +227,28 @@ class SqlState:
         except Overloaded as error:
             raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
 
-    def revise(self, revisions: Mapping[Key, Revision]) -> set[Key]:
+    def revise(self, keys: Collection[Key], change: Change) -> set[Key]:
         """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11)."""
         run, history = self._database.tables.run, self._database.tables.history
         with self._database.writing(patient=True) as connection:
-            asked = key_rows(connection, sorted(revisions))
+            asked = key_rows(connection, sorted(set(keys)))
+            locked = self._states().join(asked, same_key(run, asked)).with_for_update(of=run)
+            states = [state_of(row) for row in connection.execute(locked)]
+            revisions = {state.key: revision for state in states if (revision := change(state)) is not None}
+            ended = key_rows(connection, revisions, "ended")
             parts = (*_key_columns(run), run.c.window_seq, *(run.c[name] for name in OPEN_WINDOW))
-            locked = select(*parts).join(asked, same_key(run, asked)).order_by(*_key_columns(run))
-            found = kept(connection, locked.with_for_update(of=run), "found")
-            connection.execute(abandoned(history, found))
-            return {key for key in sorted(revisions) if self._revise(connection, key, revisions[key])}
+            left = select(*parts).join(ended, same_key(run, ended)).subquery("abandoned")
+            connection.execute(abandoned(history, left))
+            for key, revision in revisions.items():
+                self._revise(connection, key, revision)
+            return set(revisions)
 
-    def _revise(self, connection: Connection, key: Key, revision: Revision) -> bool:
+    def _revise(self, connection: Connection, key: Key, revision: Revision) -> None:
         run, history = self._database.tables.run, self._database.tables.history
         change = update(run).where(is_key(run, key)).values(_revised(run, revision))
-        row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one_or_none()
-        if row is not None and revision.replayed is not None:
+        row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one()
+        if revision.replayed is not None:
             connection.execute(insert(history).values(replayed(key, revision.replayed, row)))
-        return row is not None
 
     def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
         """Newest first, page by page, each a read of its own."""
