@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 import tenantcollect
 from tenantcollect import hookimpl
 from tenantcollect.backends.sql import SqlBackend
-from tenantcollect.errors import DatabaseReadOnly, IsolationRefused, TransactionBroken
+from tenantcollect.errors import DatabaseReadOnly, IsolationRefused, TenantcollectError, TransactionBroken
 from tenantcollect.state import WindowTransaction
 from tenantcollect.testing.sql import PostgresqlHarness, SqlHarness, SqliteHarness
 from tenantcollect.testing.steps import KEY, made, opened, seal_of
@@ -227,6 +227,26 @@ def test_who_writes_first_and_fetches_for_long_is_told_so(postgresql: Postgresql
     with pytest.raises(TransactionBroken, match="fetch first, write last"):
         transaction.seal(seal_of(transaction.claim))
     transaction.abandon()
+    backend.close()
+
+
+def test_e20_a_zombie_that_nobody_evicts_holds_nobody_up_for_long(postgresql: PostgresqlHarness) -> None:
+    """Without eviction PostgreSQL itself ends what a stalled holder has locked, after a default TTL at the latest."""
+    limits = []
+    for options in ({}, {"evict": False}):
+        backend = SqlBackend(postgresql.url, **options)
+        session = begun(backend).session()
+        limits.append(session.scalar(text("SELECT current_setting('idle_in_transaction_session_timeout')")))
+        backend.close()
+    assert limits == ["5min", "1min"]
+    backend = SqlBackend(postgresql.url, evict=False, idle_timeout=timedelta(seconds=0.2))
+    zombie, successor = begun(backend), begun(backend)
+    postgresql.mark(zombie, "same")
+    postgresql.mark(successor, "same")
+    successor.seal(seal_of(successor.claim))
+    with pytest.raises(TenantcollectError):
+        zombie.seal(seal_of(zombie.claim))
+    assert postgresql.rows() == [("acme", 0)]
     backend.close()
 
 

@@ -14,10 +14,12 @@ from tenantcollect.backends.sql.migrate import SqlSchema
 from tenantcollect.backends.sql.state import SqlState
 from tenantcollect.ciphers import Cipher
 from tenantcollect.errors import ConfigurationError
+from tenantcollect.locks import DEFAULT_TTL
 
 __all__ = ["SqlBackend"]
 
 
+LONGEST_IDLE = timedelta(minutes=5)
 ISOLATIONS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
@@ -34,10 +36,10 @@ class SqlBackend:
     ``schema`` is the PostgreSQL schema of our tables (default: the connection's current one). ``create`` False
     refuses a SQLite file that is not there. ``evict`` ends the transactions of a holder whose lease was taken over.
     ``collector_role`` is what collectors' transactions are run as (``SET LOCAL ROLE``), ``isolation`` how isolated
-    they are on PostgreSQL; our own are READ COMMITTED. ``lock_timeout`` and
-    ``idle_timeout`` bound how long a window waits for a lock, and how long its transaction may lie idle before
-    PostgreSQL ends it. ``crash`` is told of each named point that is reached (PROTOCOL 8). ``cipher`` encrypts the
-    secrets of the catalog.
+    they are on PostgreSQL; our own are READ COMMITTED. ``lock_timeout`` bounds how long a window waits for a lock,
+    ``idle_timeout`` how long its transaction may lie idle before PostgreSQL ends it (default: five minutes, or the
+    default TTL of a lease where ``evict`` is off, as nothing else then ends what a stalled holder has locked).
+    ``crash`` is told of each named point that is reached (PROTOCOL 8). ``cipher`` encrypts the secrets of the catalog.
 
     Raises :class:`ConfigurationError` for what can never work.
     """
@@ -52,7 +54,7 @@ class SqlBackend:
         collector_role: str | None = None,
         isolation: str = "READ COMMITTED",
         lock_timeout: timedelta = timedelta(seconds=60),
-        idle_timeout: timedelta = timedelta(minutes=5),
+        idle_timeout: timedelta | None = None,
         crash: Callable[[str], object] | None = None,
         cipher: Cipher | None = None,
     ) -> None:
@@ -64,7 +66,7 @@ class SqlBackend:
             role=collector_role,
             isolation=isolation,
             lock_timeout=lock_timeout,
-            idle_timeout=idle_timeout,
+            idle_timeout=idle_timeout or (LONGEST_IDLE if evict else DEFAULT_TTL),
             crash=crash or _go_on,
         )
         self._database = Database(engine_or_url, schema=schema, create=create)

@@ -30,8 +30,8 @@ class Terms:
 
     role: str | None = None
     isolation: str = "READ COMMITTED"
-    lock_timeout: timedelta = timedelta(seconds=60)
-    idle_timeout: timedelta = timedelta(minutes=5)
+    lock_timeout: timedelta
+    idle_timeout: timedelta
     crash: Crash
 
 
