@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from tenantcollect.events import PassStarted
 from tenantcollect.keys import Key
 from tests.engine.conftest import collector
 
@@ -103,3 +104,11 @@ def test_close_inside_a_pass_does_not_wait_for_itself(make):
     began = time.monotonic()
     orchestrator.run()
     assert time.monotonic() - began < 10
+
+
+def test_a_pass_that_has_just_begun_can_be_stopped(make):
+    """Whoever is told of its beginning may stop it: then it begins no window."""
+    orchestrator = make({"hub.item": collector(lambda: 1)})
+    orchestrator.configure("acme", "hub", {})
+    orchestrator.subscribe(lambda event: orchestrator.stop() if isinstance(event, PassStarted) else None)
+    assert orchestrator.run().windows.completed == 0

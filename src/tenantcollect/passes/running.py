@@ -38,11 +38,11 @@ class Passes:
 
     def run(self, selection: Selection, limits: Limits) -> PassReport:
         """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
-        now = self.clock()
-        self.engine.emit(PassStarted(at=now))
         with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.settings.lease_ttl) as heartbeat:
+            now = self.clock()
             this = Pass(engine=self.engine, selection=selection, now=now, limits=limits, heartbeat=heartbeat)
             with self._counted(this):
+                self.engine.emit(PassStarted(at=now))
                 down = self._sync(this) or this.sweep()
         completed_at = max(self.clock(), now)
         report = this.tally.report(now, completed_at, down)
