@@ -10,8 +10,9 @@ from pathlib import Path
 from attrs import evolve
 
 from tests.acceptance.storm.mutants import MUTANTS
+from tests.acceptance.storm.plan import Figures, Plan
 from tests.acceptance.storm.server import running
-from tests.acceptance.storm.storm import Figures, Plan, ride
+from tests.acceptance.storm.storm import ride
 
 __all__ = ["ridden"]
 
@@ -28,6 +29,9 @@ def main(words: Sequence[str]) -> int:
         evict=asked.evict == "on",
         pooler=asked.pooler,
         window=asked.window,
+        processes=asked.processes,
+        tenants=asked.tenants,
+        slack=asked.slack,
     )
     mutants = list(MUTANTS) if asked.mutant == "all" else [asked.mutant]
     return max([_hunted(evolve(plan, mutant=m), seeds) if m else _stood(plan, seeds) for m in mutants])
@@ -92,6 +96,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="1-5", help="one seed, or the first and the last: 1-5")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the faults last")
     parser.add_argument("--window", type=float, default=12.0, help="seconds of one window: longer is less work")
+    parser.add_argument("--processes", type=int, default=8, help="how many orchestrators run passes at once")
+    parser.add_argument("--tenants", type=int, default=20, help="each has six keys")
+    parser.add_argument("--slack", type=float, default=1.0, help="how many times longer all may take")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--evict", choices=("on", "off"), default="on", help="off: former holders are left alone")
     parser.add_argument("--pooler", action="store_true", help="through pgbouncer in transaction mode, if it is on PATH")

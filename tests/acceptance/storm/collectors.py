@@ -3,6 +3,9 @@
 Each window gets one ``begin`` row, one ``event`` row per whole second of the window, and one ``end`` row with their
 number. No key is unique: what is written twice is there twice. Each row names its tenant as its collector knows it
 (env), as it was called (tenant_id), and as the server was told (bound_to).
+
+Two scripts differ. ``label`` replaces its events, so that it may be replayed; ``silent`` writes nothing, and keeps a
+cursor. Every call is noted in a file, whatever becomes of its window.
 """
 
 import math
@@ -18,10 +21,12 @@ import sqlalchemy as sa
 
 from tenantcollect import CollectorOptions, hookimpl
 
-__all__ = ["SCRIPTS", "UPSTREAMS", "collectors", "events_of", "row", "seconds_of"]
+__all__ = ["LABEL", "SCRIPTS", "SILENT", "UPSTREAMS", "collectors", "events_of", "row", "seconds_of"]
 
-UPSTREAMS: Mapping[str, str] = {"commit": "repository"}
+UPSTREAMS: Mapping[str, str] = {"commit": "repository", "silent": "commit"}
 SCRIPTS = ("commit", "issue", "repository", "review")
+"""Those that write whole windows."""
+LABEL, SILENT = "label", "silent"
 
 metadata = sa.MetaData()
 row = sa.Table(
@@ -67,8 +72,8 @@ class Source:
 class Script:
     """One script. Whether a call is slow, impolite or makes a part durable early is drawn anew each time."""
 
-    def __init__(self, name: str, duration: timedelta, slowness: float, quiet: Path) -> None:
-        self.name, self.duration, self.slowness, self.quiet = name, duration, slowness, quiet
+    def __init__(self, name: str, duration: timedelta, slowness: float, quiet: Path, calls: Path) -> None:
+        self.name, self.duration, self.slowness, self.quiet, self.calls = name, duration, slowness, quiet, calls
 
     @hookimpl
     def dependencies(self) -> list[str]:
@@ -80,15 +85,23 @@ class Script:
 
     @hookimpl
     def options(self) -> CollectorOptions:
-        """Whole windows only: the piece at the horizon becomes due when it is whole."""
-        minute = timedelta(minutes=1)
-        return CollectorOptions(interval=self.duration, concurrency_per_tenant=4, window_timeout=minute)
+        """Whole windows only: the piece at the horizon becomes due when it is whole. But for one script, of which a
+        window ends at the horizon of whoever plans it.
+        """
+        interval = self.duration / 4 if self.name == "issue" else self.duration
+        return CollectorOptions(interval=interval, concurrency_per_tenant=4, window_timeout=timedelta(minutes=1))
 
     @hookimpl
     def run(self, env: Any, db: Any, tenant_id: str, start_date: datetime, end_date: datetime, context: Any) -> int:
         who = {"env_tenant": env["TENANT"], "tenant_id": tenant_id, "script": self.name}
         start, end = micros(start_date), micros(end_date)
+        with self.calls.open("a", encoding="utf-8") as file:
+            file.write(f"{tenant_id} {self.name} {start}\n")
         self._dawdle()
+        if self.name == LABEL:
+            return self._replace(db, who, start, end)
+        if self.name == SILENT:
+            return self._count(end, context)
         middle = start + (end - start) // 2
         if self.name == "review" and context.resume is None and self._happens(0.3):
             self._collect(db, who, start, middle, context)
@@ -110,9 +123,26 @@ class Script:
             if self.name != "review" and self._happens(0.02):
                 _commit_behind_its_back(db)
             self._dawdle()
-        upstream = UPSTREAMS.get(self.name, self.name)
-        covered = db.scalar(events_of(upstream, who["tenant_id"], start, end))
+        upstream = events_of(UPSTREAMS.get(self.name, self.name), who["tenant_id"], start, end)
+        covered = db.scalar(upstream)
+        if self.name in UPSTREAMS:
+            covered = min(covered, *context.read(upstream)[0])
         _insert(db, told, [{"kind": "end", "at": len(seconds_of(start, end)), "covered": covered}])
+
+    def _replace(self, db: Any, who: Mapping[str, str], start: int, end: int) -> int:
+        """The events of the window, instead of those that are there."""
+        mine = [row.c[name] == who[name] for name in ("tenant_id", "script")]
+        seconds = seconds_of(start, end)
+        db.execute(row.delete().where(*mine, row.c.at >= seconds.start, row.c.at < seconds.stop))
+        self._dawdle()
+        told = {**who, "window_start": start, "window_end": end}
+        _insert(db, told, [{"kind": "event", "at": second} for second in seconds])
+        return len(seconds)
+
+    def _count(self, end: int, context: Any) -> int:
+        """No row, but how many windows have moved the newest end, and how far."""
+        context.cursor = {"until": end, "seals": (context.cursor or {"seals": 0})["seals"] + 1}
+        return 0
 
     def _happens(self, chance: float) -> bool:
         """Now and then, as long as the storm lasts."""
@@ -147,6 +177,9 @@ def _commit_behind_its_back(db: Any) -> None:
         db.connection().connection.driver_connection.execute("COMMIT")
 
 
-def collectors(duration: timedelta, slowness: float, quiet: Path) -> dict[str, object]:
-    """What an orchestrator is given. Once the file ``quiet`` is there, everybody behaves well and is quick."""
-    return {"storm": Source(), **{f"storm.{name}": Script(name, duration, slowness, quiet) for name in SCRIPTS}}
+def collectors(duration: timedelta, slowness: float, quiet: Path, calls: Path) -> dict[str, object]:
+    """What an orchestrator is given. Once the file ``quiet`` is there, everybody behaves well and is quick; each call
+    of a script is a line of the file ``calls``.
+    """
+    names = (*SCRIPTS, LABEL, SILENT)
+    return {"storm": Source(), **{f"storm.{name}": Script(name, duration, slowness, quiet, calls) for name in names}}

@@ -3,78 +3,32 @@
 import random
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve
 
 from tenantcollect.catalog import Order
-from tests.acceptance.storm.checker import OURS, Expected, Finding, findings, process_of
+from tests.acceptance.storm.checker import OURS, Expected, Finding, findings
 from tests.acceptance.storm.collectors import micros, row
 from tests.acceptance.storm.crew import Crew
 from tests.acceptance.storm.mutants import MUTANTS
+from tests.acceptance.storm.plan import Figures, Plan
 from tests.acceptance.storm.pooler import pooling
 from tests.acceptance.storm.proxy import Cut, Proxy
+from tests.acceptance.storm.quiet import quieten
 from tests.acceptance.storm.server import Server
 from tests.acceptance.storm.worker import Orders, orchestrator
 
-__all__ = ["Figures", "Plan", "ride"]
+__all__ = ["ride"]
 
 BACKLOG = 1
 """How many windows each key has to catch up with, so that the storm does not begin in an idle hour."""
-LONGEST_STANDSTILL = 30.0
-"""How long nothing at all may be sealed in the quiet while something is due: no machine is so slow."""
-
-
-@frozen(kw_only=True)
-class Plan:
-    """A storm to ride. ``server`` None = SQLite, which knows no faults of a server."""
-
-    seed: int
-    seconds: float
-    server: bool = True
-    evict: bool = True
-    pooler: bool = False
-    mutant: str | None = None
-    processes: int = 8
-    tenants: int = 25
-    ttl: float = 2.0
-    window: float = 12.0
-
-    @property
-    def command(self) -> str:
-        """What rides it again."""
-        words = [f"nox -s storm -- --seeds {self.seed} --seconds {self.seconds:g} --window {self.window:g}"]
-        words += [] if self.server else ["--database sqlite"]
-        words += [] if self.evict else ["--evict off"]
-        words += ["--pooler"] if self.pooler else []
-        words += [f"--mutant {self.mutant}"] if self.mutant else []
-        return " ".join(words)
-
-
-@define(kw_only=True)
-class Figures:
-    """What happened, in seconds from the last fault: ``freed`` = until no killed worker's lease held any key,
-    ``quiet`` = until every key had what was due when the faults ended, and ``last`` = who was last.
-    """
-
-    plan: Plan
-    faults: Counter[str] = field(factory=Counter)
-    attempts: Counter[str] = field(factory=Counter)
-    rows: int = 0
-    freed: float = 0.0
-    quiet: float | None = None
-    findings: list[Finding] = field(factory=list)
-    last: list[str] = field(factory=list)
-    said: str = ""
-
-    def __str__(self) -> str:
-        shown = [*map(str, self.findings[:20]), f"... {len(self.findings)} findings", f"repeat: {self.plan.command}"]
-        return "\n".join([*shown, self.said])
+COMMANDED = 0.6
+"""For which part of a storm people give orders."""
 
 
 @define(kw_only=True)
@@ -92,6 +46,7 @@ class _Storm:
         """All faults at once, for as long as planned; then none any more."""
         faults = list(self._faults())
         begun = time.monotonic()
+        settled = begun + COMMANDED * self.plan.seconds
         due = [begun + every * self.rng.uniform(0.5, 1.0) for every, _ in faults]
         while time.monotonic() < begun + self.plan.seconds:
             for number, (every, strike) in enumerate(faults):
@@ -100,6 +55,8 @@ class _Storm:
                     due[number] = time.monotonic() + every * self.rng.uniform(0.4, 1.6)
             self._wake(time.monotonic())
             self.crew.fill()
+            if time.monotonic() >= settled:
+                self.crew.orders.settled.touch()
             time.sleep(0.02)
         self._wake(float("inf"))
         if self.proxy is not None:
@@ -166,8 +123,7 @@ def ride(plan: Plan, folder: Path, server: Server | None = None) -> Figures:
     """Ride one storm in a fresh database; the figures say whether there was any harm."""
     figures = Figures(plan=plan)
     direct = server.url() if server is not None else sa.make_url(f"sqlite:///{folder / 'storm.db'}")
-    orders = _orders(plan, folder, direct)
-    starts = _prepare(orders, plan.tenants)
+    orders = _prepare(_orders(plan, folder, direct), plan.tenants)
     with _watching(direct) as watch:
         if plan.mutant is not None:
             _run_sql(watch, MUTANTS[plan.mutant].sql)
@@ -181,7 +137,7 @@ def ride(plan: Plan, folder: Path, server: Server | None = None) -> Figures:
             crew.fill()
             rng = random.Random(plan.seed)
             _Storm(plan=plan, crew=crew, figures=figures, server=server, proxy=proxy, rng=rng).blow()
-            expected = _quieten(watch, crew, figures, orders, starts)
+            expected = quieten(watch, crew, figures, orders)
         _reckon(watch, figures, expected, server)
     figures.said = _last_words(orders.log)
     return figures
@@ -193,6 +149,10 @@ def _orders(plan: Plan, folder: Path, url: sa.URL) -> Orders:
         seed=str(plan.seed),
         log=folder / "workers.log",
         quiet=folder / "quiet",
+        settled=folder / "settled",
+        calls=folder / "calls",
+        backfills=folder / "backfills",
+        starts={},
         evict=plan.evict,
         mutant=plan.mutant,
         ttl=plan.ttl,
@@ -210,19 +170,8 @@ def _proxy(plan: Plan, folder: Path, server: Server) -> Iterator[Proxy]:
         yield stack.enter_context(Proxy(port))
 
 
-def _quieten(watch: sa.Engine, crew: Crew, figures: Figures, orders: Orders, starts: Mapping[str, int]) -> Expected:
-    """Let the workers finish what is due now and end them; what must hold then."""
-    orders.quiet.touch()
-    quiet_at = micros(_now(watch))
-    # A window becomes due when it is whole, so nothing older than one window may be missing.
-    complete = {tenant: (start, quiet_at - round(orders.window * 1_000_000)) for tenant, start in starts.items()}
-    figures.freed = _freed(watch, crew, quiet_at)
-    _calm_down(watch, crew, figures, {tenant: end for tenant, (_, end) in complete.items()})
-    return Expected(complete=complete, quiet_at=quiet_at, ttl=round(orders.ttl * 1_000_000), ended=crew.end())
-
-
-def _prepare(orders: Orders, tenants: int) -> dict[str, int]:
-    """The tables and the tenants, each fifth with its newest data first; where the history of each begins.
+def _prepare(orders: Orders, tenants: int) -> Orders:
+    """Make the tables and the tenants, each fifth with its newest data first; orders that know their beginnings.
 
     They begin one after the other, so that a window of some tenant becomes due all the time.
     """
@@ -236,7 +185,7 @@ def _prepare(orders: Orders, tenants: int) -> dict[str, int]:
             tenant = f"tenant{number:02}"
             host.configure(tenant, "storm", {"TENANT": tenant}, since=since, order=order)
             starts[tenant] = micros(since)
-    return starts
+    return evolve(orders, starts=starts)
 
 
 @contextmanager
@@ -252,54 +201,6 @@ def _run_sql(watch: sa.Engine, statements: tuple[str, ...]) -> None:
     with watch.connect() as connection:
         for statement in statements:
             connection.execute(sa.text(statement))
-
-
-def _now(watch: sa.Engine) -> datetime:
-    """The time that leases and planning go by."""
-    if watch.dialect.name == "sqlite":
-        return datetime.now(UTC)
-    with watch.connect() as connection:
-        now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-        return now.astimezone(UTC)
-
-
-def _calm_down(watch: sa.Engine, crew: Crew, figures: Figures, due: Mapping[str, int]) -> None:
-    """Until every key has collected what was due when the quiet began."""
-    began = moved_at = time.monotonic()
-    before: dict[tuple[str, str], str] = {}
-    while True:
-        crew.fill()
-        ends, coverage = _standing(watch)
-        now = time.monotonic()
-        late = sorted(".".join(key) for key, at in ends.items() if at < due[key[0]])
-        if not late:
-            figures.quiet = now - began
-            return
-        figures.last = late[:3]
-        before, moved_at = coverage, moved_at if coverage == before else now
-        if now - moved_at > LONGEST_STANDSTILL:
-            figures.findings.append(Finding("standstill", ", ".join(late), "nobody collects what is due"))
-            return
-        time.sleep(0.1)
-
-
-def _freed(watch: sa.Engine, crew: Crew, quiet_at: int) -> float:
-    """When the last lease of a worker that is no more ends, in seconds from the quiet (X14)."""
-    alive = {member.pid for member in crew.members}
-    with watch.connect() as connection:
-        leases = connection.execute(sa.select(OURS.lease).where(OURS.lease.c.token.is_not(None))).all()
-    ends = [micros(one.expires_at) for one in leases if process_of(one.owner) not in alive]
-    return max(0.0, (max(ends, default=quiet_at) - quiet_at) / 1_000_000)
-
-
-def _standing(watch: sa.Engine) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], str]]:
-    """Up to where each key is covered without a hole, and all that it covers."""
-    run = OURS.run
-    with watch.connect() as connection:
-        asked = sa.select(run.c.tenant_id, run.c.script, run.c.last_fetched_data_date, run.c.coverage)
-        found = connection.execute(asked).all()
-    ends = {(tenant, script): micros(at) if at else 0 for tenant, script, at, _ in found}
-    return ends, {(tenant, script): coverage for tenant, script, _, coverage in found}
 
 
 def _reckon(watch: sa.Engine, figures: Figures, expected: Expected, server: Server | None) -> None:

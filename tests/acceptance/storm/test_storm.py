@@ -3,15 +3,15 @@
 import pytest
 
 from tests.acceptance.storm.__main__ import ridden
+from tests.acceptance.storm.plan import Plan
 from tests.acceptance.storm.server import NoServer
-from tests.acceptance.storm.storm import Plan
 
 
 @pytest.mark.timeout(300)
 def test_g2_g3_g5_a_storm_over_postgresql_harms_no_row() -> None:
     """Kills, pauses, restarts, ended backends and cut commits at once: every row is there exactly once."""
     try:
-        figures = ridden(Plan(seed=1, seconds=6.0))
+        figures = ridden(Plan(seed=1, seconds=6.0, slack=15))
     except NoServer as reason:
         pytest.skip(str(reason))
     assert not figures.findings, str(figures)
@@ -23,7 +23,7 @@ def test_g2_g3_g5_a_storm_over_postgresql_harms_no_row() -> None:
 @pytest.mark.timeout(300)
 def test_g2_g3_g5_a_storm_over_sqlite_harms_no_row() -> None:
     """The same with what can befall a file: processes that are killed and paused."""
-    figures = ridden(Plan(seed=1, seconds=4.0, server=False, processes=4, tenants=8))
+    figures = ridden(Plan(seed=1, seconds=4.0, server=False, processes=4, tenants=8, slack=15))
     assert not figures.findings, str(figures)
     assert figures.faults["kills"]
     assert figures.faults["pauses"]

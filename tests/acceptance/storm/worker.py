@@ -1,4 +1,4 @@
-"""One orchestrator process of a storm: pass after pass, whatever happens to its database."""
+"""One orchestrator process of a storm: pass after pass, and commands, whatever happens to its database."""
 
 import faulthandler
 import logging
@@ -8,21 +8,24 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from attrs import frozen
 
 from tenantcollect.backends.sql import SqlBackend
-from tenantcollect.errors import DatabaseUnavailable
+from tenantcollect.errors import StorageError
 from tenantcollect.orchestrator import Orchestrator
-from tests.acceptance.storm.collectors import collectors
+from tests.acceptance.storm.collectors import EPOCH, LABEL, MICROSECOND, SCRIPTS, SILENT, collectors, micros
 from tests.acceptance.storm.mutants import MUTANTS
 
 __all__ = ["LEFT_BEHIND", "Orders", "orchestrator", "work"]
 
 LEFT_BEHIND = 3
 """The exit code of a worker whose threads did not end with it."""
+COMMANDING = 0.3
+MOST_BACK = 2
 logger = logging.getLogger("storm.worker")
 
 
@@ -34,6 +37,11 @@ class Orders:
     seed: str
     log: Path
     quiet: Path
+    settled: Path
+    calls: Path
+    backfills: Path
+    starts: Mapping[str, int]
+    """Where the history of each tenant begins (microseconds since 1970)."""
     evict: bool = True
     mutant: str | None = None
     ttl: float = 2.0
@@ -48,7 +56,7 @@ def orchestrator(orders: Orders) -> Orchestrator:
         state=backend.state,
         locks=backend.locks,
         catalog=backend.catalog,
-        collectors=collectors(timedelta(seconds=orders.window), orders.slowness, orders.quiet),
+        collectors=collectors(timedelta(seconds=orders.window), orders.slowness, orders.quiet, orders.calls),
         lease_ttl=timedelta(seconds=orders.ttl),
         retry_delay=timedelta(seconds=0.2),
         schema=backend.schema,
@@ -76,10 +84,39 @@ def work(orders: Orders) -> None:
                 report = ours.run(max_duration=orders.ttl)
                 if report.error:
                     logger.info("a pass ended early: %s", report.error)
-            except DatabaseUnavailable as error:
-                logger.info("no pass could begin: %s", error)
+                _command(ours, orders)
+            except StorageError as error:
+                logger.info("no pass could begin, or no command be carried out: %s", error)
             stop.wait(random.uniform(0.2, 0.6))
     sys.exit(_left_behind())
+
+
+def _command(ours: Orchestrator, orders: Orders) -> None:
+    """Now and then what people order, while others are at work: none of them goes on with an old plan (PROTOCOL 2.11).
+
+    A backfill that was carried out is a line of its file. Once the file ``settled`` is there nothing more is ordered,
+    so that there is no more to do in the quiet than what the storm itself left.
+    """
+    if random.random() > COMMANDING or orders.settled.exists():
+        return
+    tenant = random.choice([*orders.starts])
+    since = EPOCH + (orders.starts[tenant] - random.randint(1, MOST_BACK) * orders.window * 1_000_000) * MICROSECOND
+    length = timedelta(seconds=orders.window)
+    match random.choice(("pause", "resume", "trigger", "backfill", "backfill all", "replay")):
+        case "pause":
+            ours.pause(tenant, "storm", random.choice((*SCRIPTS, SILENT)), until=ours.now() + length / 12)
+        case "resume":
+            ours.resume(tenant)
+        case "trigger":
+            ours.trigger(tenant)
+        case "replay":
+            begin = since + length * random.uniform(0, MOST_BACK)
+            ours.replay(tenant, "storm", LABEL, start=begin, end=begin + length)
+        case which:
+            chosen = [tenant] if which == "backfill" else [*orders.starts]
+            ours.backfill(chosen, since=since)
+            with orders.backfills.open("a", encoding="utf-8") as file:
+                file.write("".join(f"{each} {micros(since)}\n" for each in chosen))
 
 
 def _left_behind() -> int:
