@@ -11,14 +11,14 @@ from attrs import evolve
 
 from tests.acceptance.storm.mutants import MUTANTS
 from tests.acceptance.storm.plan import Figures, Plan
-from tests.acceptance.storm.server import running
+from tests.acceptance.storm.server import NoServer, running
 from tests.acceptance.storm.storm import ride
 
 __all__ = ["ridden"]
 
 
 def main(words: Sequence[str]) -> int:
-    """Ride what was asked for; 1 if there was harm, or a mutant that nobody caught."""
+    """Ride what was asked for; 1 if there was harm, or a mutant that nobody caught; 2 if there is no server."""
     asked = _arguments().parse_args(words)
     first, _, last = asked.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
@@ -34,7 +34,11 @@ def main(words: Sequence[str]) -> int:
         slack=asked.slack,
     )
     mutants = list(MUTANTS) if asked.mutant == "all" else [asked.mutant]
-    return max([_hunted(evolve(plan, mutant=m), seeds) if m else _stood(plan, seeds) for m in mutants])
+    try:
+        return max([_hunted(evolve(plan, mutant=m), seeds) if m else _stood(plan, seeds) for m in mutants])
+    except NoServer as reason:
+        say(str(reason))
+        return 2
 
 
 def _stood(plan: Plan, seeds: Iterable[int]) -> int:
@@ -70,10 +74,14 @@ def ridden(plan: Plan) -> Figures:
     fast = str(memory) if not plan.server and memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="storm-", dir=fast) as name:
         folder = Path(name)
-        if not plan.server:
-            return ride(plan, folder)
-        with running(folder) as server:
-            return ride(plan, folder, server)
+        try:
+            if not plan.server:
+                return ride(plan, folder)
+            with running(folder) as server:
+                return ride(plan, folder, server)
+        except Exception as error:
+            error.add_note(f"repeat: {plan.command}")
+            raise
 
 
 def summary(figures: Figures) -> str:

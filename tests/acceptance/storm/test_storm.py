@@ -8,10 +8,11 @@ from tests.acceptance.storm.server import NoServer
 
 
 @pytest.mark.timeout(300)
-def test_g2_g3_g5_a_storm_over_postgresql_harms_no_row() -> None:
-    """Kills, pauses, restarts, ended backends and cut commits at once: every row is there exactly once."""
+@pytest.mark.parametrize(("evict", "seconds"), [(True, 6.0), (False, 4.0)])
+def test_g2_g3_g5_a_storm_over_postgresql_harms_no_row(evict: bool, seconds: float) -> None:
+    """Kills, pauses, restarts, ended backends and cut commits at once: every row is there exactly once (X12)."""
     try:
-        figures = ridden(Plan(seed=1, seconds=6.0, slack=15))
+        figures = ridden(Plan(seed=1, seconds=seconds, evict=evict, slack=15))
     except NoServer as reason:
         pytest.skip(str(reason))
     assert not figures.findings, str(figures)
