@@ -122,6 +122,28 @@ def test_g2_what_a_checkpoint_made_durable_is_not_collected_twice(make, interrup
     assert len({window for _, window in resumed}) == 1
 
 
+@pytest.mark.parametrize(("replayed", "resume"), [(0, None), (5, "half")])
+def test_a_replay_begins_what_it_reaches_anew(make, replayed, resume):
+    """A window that was to be finished is begun from nothing, if any of it is replayed; another one is not."""
+    resumed = []
+
+    def half(context, **_):
+        resumed.append(context.resume)
+        if len(resumed) == 1:
+            context.resume = "half"
+            context.checkpoint()
+            raise TryLater(60, "later")
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), half))})
+    orchestrator.configure("t1", "acme", {}, since=START - 9 * DAY)
+    orchestrator.run()
+    start = START - 9 * DAY + replayed * DAY
+    orchestrator.replay("t1", start=start, end=start + DAY / 2)
+    orchestrator.trigger("t1")
+    orchestrator.run(max_windows=1)
+    assert resumed == [None, resume]
+
+
 def test_g3_a_command_fences_whoever_is_at_work(make):
     """A window that was open when its key was replayed cannot seal."""
     orders = []

@@ -100,6 +100,21 @@ def test_a_command_before_the_child_begins_leaves_no_lease_behind(elsewhere, bac
     assert {row.status for row in parent.history()} == {"REPLAYED", "ABANDONED"}
 
 
+def test_a_child_begins_nothing_that_was_taken_over(elsewhere, make):
+    """A claim that another has by then is none any more: the collector is not even called."""
+    called = []
+    other = make({"hub.item": collector(lambda: 1, options=TWO_DAYS)})
+
+    def take_over(_: Errand) -> None:
+        if not called:
+            other.replay("acme")
+            called.append("before")
+
+    parent, _ = elsewhere(lambda: called.append("run"), before=take_over)
+    parent.run(max_windows=1)
+    assert called == ["before"]
+
+
 def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, backend):
     """Windows that were still queued are no failures; their leases are given back."""
     executor, begun, shut = ThreadPoolExecutor(1), Event(), Event()

@@ -238,21 +238,6 @@ def test_g1_checkpoint_until_seals_a_part(make, clock):
     assert next(orchestrator.status()).last_fetched_data_date == clock.now
 
 
-def test_cursor_is_kept_only_by_the_newest_end(make, clock):
-    """A window that fills a hole does not take the cursor back."""
-    seen = []
-
-    def remember(context, end, **_):
-        seen.append(context.cursor)
-        context.cursor = end.isoformat()
-
-    options = CollectorOptions(initial_range=2 * DAY)
-    orchestrator = make({"acme.a": collector(recording(Calls(), remember), options=options)})
-    orchestrator.configure("t1", "acme", {})
-    orchestrator.run()
-    assert seen == [None, (START - DAY).isoformat()]
-
-
 def test_lookback_moves_only_the_start_that_run_is_given(make):
     """The window stays as planned; run is told to begin earlier."""
     calls, windows = Calls(), []
