@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -97,6 +98,20 @@ def test_a_host_that_asks_something_at_each_begin_can_run_windows(
     transaction.session().execute(text("INSERT INTO collected (tenant_id, number) VALUES ('acme', 1)"))
     transaction.seal(seal_of(transaction.claim))
     assert postgresql.rows() == [("acme", 1)]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_connection_that_other_threads_had_goes_back_to_nobody(engine: Engine, shared: bool) -> None:
+    """One of them may still hold it; what only its window's thread used is pooled."""
+    transaction = begun(SqlBackend(engine))
+    pid = text("SELECT pg_backend_pid()")
+    with ThreadPoolExecutor(1) as pool:
+        used = transaction.session().scalar(pid)
+        if shared:
+            assert pool.submit(transaction.session().scalar, pid).result() == used
+    transaction.seal(seal_of(transaction.claim))
+    with engine.connect() as connection:
+        assert (connection.scalar(pid) == used) != shared
 
 
 def test_what_the_database_does_at_commit_is_done_for_the_tenant(postgresql: PostgresqlHarness) -> None:

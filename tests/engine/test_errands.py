@@ -10,6 +10,7 @@ import pytest
 from tenantcollect import CollectorOptions, WindowCommitted, WindowFailed
 from tenantcollect.errors import ChildDied
 from tenantcollect.keys import Key
+from tenantcollect.state import Opening
 from tenantcollect.worker import Errand, Report
 from tests.engine.conftest import collector
 
@@ -100,14 +101,22 @@ def test_a_command_before_the_child_begins_leaves_no_lease_behind(elsewhere, bac
     assert {row.status for row in parent.history()} == {"REPLAYED", "ABANDONED"}
 
 
-def test_a_child_begins_nothing_that_was_taken_over(elsewhere, make):
+def test_a_child_begins_nothing_that_was_taken_over(elsewhere, backend):
     """A claim that another has by then is none any more: the collector is not even called."""
     called = []
-    other = make({"hub.item": collector(lambda: 1, options=TWO_DAYS)})
 
-    def take_over(_: Errand) -> None:
+    def take_over(errand: Errand) -> None:
         if not called:
-            other.replay("acme")
+            claim = errand.claim
+            asked = Opening(
+                key=KEY,
+                token="other",
+                owner="other",
+                window_seq=claim.window_seq,
+                window_id="other",
+                window=claim.window,
+            )
+            assert backend.state.open([asked])
             called.append("before")
 
     parent, _ = elsewhere(lambda: called.append("run"), before=take_over)
