@@ -1,27 +1,32 @@
 """Finds the orchestrator that a host's app builds: ``module:attribute`` (floor: apps)."""
 
 import sys
-import traceback
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from tenantcollect.errors import ConfigurationError, TenantcollectError
 from tenantcollect.orchestrator import Orchestrator
+from tenantcollect.telling import told
 
 __all__ = ["from_app"]
+
+T = TypeVar("T")
 
 
 def from_app(name: str) -> Orchestrator:
     """The orchestrator at ``module:attribute``, or the one a callable there returns.
 
-    Modules in the current directory can be imported. Raises :class:`ConfigurationError`.
+    Modules in the current directory can be imported. Raises :class:`ConfigurationError`, whatever the app raises.
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ConfigurationError(f"app {name!r} is not of the form module:attribute, such as myapp.sync:orchestrator")
-    found = _attribute(name, _imported(name, module), attribute)
+    imported = _guarded(f"app {name!r} cannot be imported", partial(_imported, module))
+    found = _attribute(name, imported, module, attribute)
     if not isinstance(found, Orchestrator) and callable(found):
-        found = _called(name, found)
+        found = _guarded(f"app {name!r} cannot be built", found)
     if not isinstance(found, Orchestrator):
         raise ConfigurationError(
             f"app {name!r} is a {type(found).__name__}; it must be a tenantcollect.Orchestrator, "
@@ -30,37 +35,30 @@ def from_app(name: str) -> Orchestrator:
     return found
 
 
-def _imported(name: str, module: str) -> Any:
+def _imported(module: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
-        return import_module(module)
-    except TenantcollectError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"app {name!r} cannot be imported: {_told(error)}") from error
+    return import_module(module)
 
 
-def _attribute(name: str, module: Any, attribute: str) -> Any:
+def _attribute(name: str, module: Any, path: str, attributes: str) -> Any:
     found = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigurationError(f"app {name!r}: there is no {part!r} in {getattr(found, '__name__', found)!r}")
-        found = getattr(found, part)
+    for attribute in attributes.split("."):
+        try:
+            found = _guarded(f"app {name!r}: {attribute!r} cannot be read", partial(getattr, found, attribute))
+        except ConfigurationError as error:
+            if isinstance(error.__cause__, AttributeError):
+                raise ConfigurationError(f"app {name!r}: there is no {attribute!r} in {path!r}") from error
+            raise
+        path = f"{path}.{attribute}"
     return found
 
 
-def _called(name: str, build: Any) -> Any:
+def _guarded(what: str, call: Callable[[], T]) -> T:
+    """What ``call`` returns. Whatever the host's code raises, and be it SystemExit, says what is wrong with the app."""
     try:
-        return build()
-    except TenantcollectError:
+        return call()
+    except (KeyboardInterrupt, TenantcollectError):
         raise
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"app {name!r} cannot be built: {_told(error)}") from error
-
-
-def _told(error: BaseException) -> str:
-    """The error in one line, with the place it was raised at."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    except BaseException as error:
+        raise ConfigurationError(f"{what}: {told(error)}") from error

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.secrets import Masker
+from tenantcollect.telling import words
 
 __all__ = ["WHOLE", "config_schema", "declared_keys", "secret_keys", "validated"]
 
@@ -38,7 +39,7 @@ def validated(
     except ConfigurationError as error:
         problems = [(key, text) for key, text in error.fields.items()] or [(WHOLE, str(error))]
     except Exception as error:  # noqa: BLE001 - a validator's own bug; its traceback may hold the values
-        problems = [(WHOLE, f"{model.__name__} raised {type(error).__name__}: {error}")]
+        problems = [(WHOLE, f"{model.__name__} raised {type(error).__name__}: {words(error)}")]
     else:
         if not unknown:
             return config

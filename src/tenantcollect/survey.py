@@ -17,6 +17,7 @@ from tenantcollect.registry import Registry
 from tenantcollect.scheduling import Facts
 from tenantcollect.secrets import Masker
 from tenantcollect.state import NewKey, State
+from tenantcollect.telling import words
 
 __all__ = ["Survey", "new_keys"]
 
@@ -135,8 +136,8 @@ def _told_of_catalog() -> Iterator[None]:
     except TenantcollectError:
         raise
     except Exception as error:
-        told = Masker().storable(f"{type(error).__name__}: {error}".split("\n", 1)[0])
-        raise CatalogFailed(f"{CatalogFailed()} ({told})") from error
+        message = Masker().storable(f"{type(error).__name__}: {words(error)}".split("\n", 1)[0])
+        raise CatalogFailed(f"{CatalogFailed()} ({message})") from error
 
 
 def ancestors(facts: Facts, key: Key) -> Iterator[Key]:

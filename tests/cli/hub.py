@@ -5,6 +5,7 @@
 """
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -90,4 +91,31 @@ def broken() -> None:
     raise ValueError("no such\nserver")
 
 
+class Mute(BaseException):
+    """Neither an Exception nor one that can be told."""
+
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+def mute() -> None:
+    """Ends the process, and again when one asks why."""
+    raise Mute
+
+
+class Moody:
+    """Its attributes cannot be asked for."""
+
+    def __getattr__(self, name: str) -> None:
+        raise RuntimeError("not today")
+
+
+def leaving() -> Orchestrator:
+    """Ends the process whenever it is asked for the time."""
+    orchestrator = build()
+    orchestrator.now = lambda: sys.exit(0)  # type: ignore[method-assign]
+    return orchestrator
+
+
 nothing = None
+moody = Moody()

@@ -135,7 +135,10 @@ def test_plugins_shows_what_each_collector_says_of_itself(hub: Command) -> None:
         ("nowhere:build", "cannot be imported"),
         ("hub:missing", "there is no 'missing'"),
         ("hub:nothing", "NoneType"),
-        ("hub:broken", "ValueError: no such server"),
+        ("hub:broken", "ValueError: no such server at "),
+        ("hub:mute", "Mute: (its message cannot be written) at "),
+        ("hub:moody.build", "RuntimeError: not today at "),
+        ("", "module:attribute"),
     ],
 )
 def test_an_app_that_cannot_be_used_gives_2_and_one_line(tenantcollect: Command, name: str, part: str) -> None:
@@ -143,6 +146,13 @@ def test_an_app_that_cannot_be_used_gives_2_and_one_line(tenantcollect: Command,
     ended = tenantcollect("--app", name, "status")
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
     assert part in ended.err
+
+
+def test_a_host_that_ends_the_process_does_not_end_the_command_with_0(tenantcollect: Command) -> None:
+    """Whoever calls ``sys.exit`` in what a command asks: it was not done, and that is told."""
+    ended = tenantcollect("--app", "hub:leaving", "status")
+    assert (ended.code, ended.out) == (3, "")
+    assert "SystemExit: 0 at " in ended.err
 
 
 def test_an_option_of_the_engine_is_refused_beside_an_app(hub: Command) -> None:

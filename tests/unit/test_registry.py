@@ -94,6 +94,12 @@ def test_scanning_imports_no_database_library() -> None:
         ("import does_not_exist", "broken cannot be imported: ModuleNotFoundError: No module named"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("class Odd(BaseException): ...\nraise Odd", "Odd at "),
+        (
+            "import tenantcollect as t\n"
+            "class Mute(t.PluginError):\n  def __str__(self): raise SystemExit(0)\n"
+            "raise Mute",
+            "Mute: (its message cannot be written) at ",
+        ),
         ("def run(:", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError: division by zero at "),
     ],

@@ -16,7 +16,10 @@ class Root(TyperGroup):
     """The command ``tenantcollect`` itself."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; one that is given a global option says where that belongs."""
+        """Run the command; one that is given a global option says where that belongs.
+
+        Neither typer nor we raise anything in it that is no ``Exception``: a SystemExit is that of a plugin or a host.
+        """
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -26,6 +29,13 @@ class Root(TyperGroup):
                 told = f"{option} goes before the command: tenantcollect {option} … COMMAND"
                 vars(error).update(message=told, possibilities=None)
             raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            from tenantcollect import errors, telling
+
+            told = f"code that is not ours tried to end the command: {telling.told(error)}"
+            raise errors.PluginError(told) from error
 
 
 # Plain help and errors: rich costs more than all else in `--help`, and is kept for the tables.

@@ -40,7 +40,7 @@ def demo(
     target = target_of(context)
     if database_url is not None:
         target.choose(database_url, target.app, on_command_line=True)
-    if target.app:
+    if target.app is not None:
         raise ConfigurationError("demo brings its own tenants and works without --app; give it a --database-url")
     envs, first = _envs(repo.resolve())
     with target.orchestrator(create=True) as orchestrator:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tenantcollect import errors
 from tenantcollect.secrets import Masker, one_line
+from tenantcollect.telling import words
 
 DONE = 0
 BUG = 1
@@ -34,7 +35,7 @@ def report(error: Exception, hidden: Iterable[str] = ()) -> int:
     if code == BUG:
         _bug(error, masker)
     else:
-        message = masker.mask(str(error))
+        message = masker.mask(words(error))
         complain(message)
         _advise(error, message, masker)
     return code

@@ -1,10 +1,10 @@
 """Logs go to stderr, one safe line each, unless the host's app has set up its own (floor: cli)."""
 
 import logging
-import traceback
 
 from tenantcollect.cli.printing import note
 from tenantcollect.secrets import Masker
+from tenantcollect.telling import told
 
 
 def logs_to_stderr() -> None:
@@ -27,8 +27,4 @@ class _Stderr(logging.Handler):
 
 def _cause(record: logging.LogRecord) -> str:
     error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""
-    return f" ({type(error).__name__}: {error}{place})"
+    return "" if error is None else f" ({told(error)})"

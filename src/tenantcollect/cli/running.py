@@ -116,7 +116,7 @@ def _refuse_with_app(context: typer.Context) -> None:
     """
     from tenantcollect.cli.printing import note
 
-    if not target_of(context).app:
+    if target_of(context).app is None:
         return
     for name in BUILT_BY_THE_APP:
         source = context.get_parameter_source(name)

@@ -49,11 +49,11 @@ class Target:
                 "a password in --database-url can be read by every user of this machine; set "
                 f"{URL_VARIABLE}, or write the URL to a file and give --database-url @FILE"
             )
-        if on_command_line and app:
+        if on_command_line and app is not None:
             raise ConfigurationError("give --database-url or --app, not both: the app brings its own database")
         if on_command_line:
             self.command = f"tenantcollect --database-url {quote(url)}"
-        elif app:
+        elif app is not None:
             self.command = f"tenantcollect --app {quote(app)}"
         self.url, self.app = text_of("--database-url", url), app
 
@@ -77,7 +77,7 @@ class Target:
     @property
     def missing(self) -> bool:
         """Whether the database is a SQLite file that is not there yet, or is empty."""
-        if self.app:
+        if self.app is not None:
             return False
         file = self.database_file()
         return file is not None and not (file.exists() and file.stat().st_size)
@@ -99,7 +99,7 @@ class Target:
                 f"there is no database {self.database_file()}; set {URL_VARIABLE} or --database-url, "
                 "or make it: tenantcollect db upgrade"
             )
-        connected = from_app(self.app) if self.app else self._connected(create, executor, settings)
+        connected = from_app(self.app) if self.app is not None else self._connected(create, executor, settings)
         with connected as orchestrator:
             logs_to_stderr()
             yield orchestrator

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import split_collector
 from tenantcollect.registry.signatures import did_you_mean
+from tenantcollect.telling import words
 
 __all__ = ["ALLOW_LIST", "COLLECTORS", "EXTENSIONS", "Entry", "Found", "Problem", "discover"]
 
@@ -156,7 +157,8 @@ def _one_by_one(group: str, problems: dict[str, Problem]) -> Iterator[EntryPoint
             yield from distribution.entry_points.select(group=group)
         except Exception as error:  # noqa: BLE001 - whatever its metadata holds
             where = getattr(distribution, "_path", None) or "a distribution"
-            reason = f"the entry points of {where} cannot be read ({type(error).__name__}: {error}); reinstall it"
+            told = f"{type(error).__name__}: {words(error)}"
+            reason = f"the entry points of {where} cannot be read ({told}); reinstall it"
             problems[f"metadata:{where}"] = Problem(name=str(where), reason=reason)
 
 

@@ -1,7 +1,6 @@
 """Imports the plugins of one data source and reads their hooks (floor: registry)."""
 
 import inspect
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Self, TypeVar
@@ -14,6 +13,7 @@ from tenantcollect.registry.discovery import Entry, Problem
 from tenantcollect.registry.plugins import Hooks
 from tenantcollect.registry.signatures import Implementation, implementations, place
 from tenantcollect.secrets import one_line, storable
+from tenantcollect.telling import IMPORTING, told
 
 __all__ = ["SHARED_HOOKS", "Parts", "guarded", "instance"]
 
@@ -22,6 +22,7 @@ SHARED_HOOKS = frozenset({"config", "check", "tables", "erase"})
 SCRIPT_HOOKS = frozenset({"run", "provides", "dependencies", "import_window_duration"})
 """Belong to a script."""
 
+INTERNAL = (*IMPORTING, "/tenantcollect/registry/", "/pluggy/")
 DEFAULT_OPTIONS = CollectorOptions()
 
 T = TypeVar("T")
@@ -114,24 +115,10 @@ def guarded(what: str, call: Callable[[], T]) -> T:
     """
     try:
         return call()
-    except (KeyboardInterrupt, PluginError):
-        raise
     except BaseException as error:
-        raise PluginError(f"{what}: {_described(error)}") from error
-
-
-def _described(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, SyntaxError):
-        text = f"{type(error).__name__}: {error.msg}"
-        return storable(one_line(f"{text} at {error.filename}:{error.lineno}" if error.filename else text))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _internal(f.filename)]
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return storable(one_line(f"{text}{where}"))
-
-
-def _internal(filename: str) -> bool:
-    return any(part in filename for part in ("importlib", "/tenantcollect/registry/", "/pluggy/"))
+        if isinstance(error, KeyboardInterrupt) or type(error) is PluginError:
+            raise
+        raise PluginError(f"{what}: {storable(one_line(told(error, INTERNAL)))}") from error
 
 
 def _source_problems(entry: Entry, found: Mapping[str, Implementation]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from attrs import define, field
 from tenantcollect.errors import ConfigurationError, PluginError, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.secrets import Masker, one_line
+from tenantcollect.telling import words
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker.turn import Turn
 
@@ -145,9 +146,9 @@ def _words(error: BaseException) -> str:
     try:
         if type(error).__module__.partition(".")[0].startswith("pydantic") and hasattr(error, "errors"):
             return _without_input(error)
-        return str(error)
-    except Exception:  # noqa: BLE001 - somebody else's __str__
+    except Exception:  # noqa: BLE001 - somebody else's class, which only says that it is pydantic's
         return "(its message cannot be written)"
+    return words(error)
 
 
 def _without_input(error: Any) -> str:
