@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-APP = Path(__file__).with_name("hub.py")
+APPS = [Path(__file__).with_name(name) for name in ("hub.py", "crowd.py")]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ def arguments(*words: object) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder the commands run in; ``hub.py`` is there, a host's app on the memory backend."""
-    (tmp_path / "hub.py").write_text(APP.read_text(encoding="utf-8"), encoding="utf-8")
+    """The folder the commands run in; two host's apps on the memory backend are there, ``hub`` and ``crowd``."""
+    for app in APPS:
+        shutil.copy(app, tmp_path)
     return tmp_path
 
 

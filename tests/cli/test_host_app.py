@@ -120,6 +120,18 @@ def test_stale_gives_3(hub: Command) -> None:
     assert hub("status", "--stale").code == 3
 
 
+@pytest.mark.parametrize(
+    "words", ["check", "status --stale", "status --stale --limit 1", "status --stale --limit 1 --json"]
+)
+def test_what_is_not_shown_is_judged_all_the_same(tenantcollect: Command, words: str) -> None:
+    """The exit code speaks of every row, though a table shows the first hundred, or as many as it is told."""
+    ended = tenantcollect("--app", "crowd:build", *words.split())
+    assert ended.code == 3
+    assert "t119" not in ended.out
+    if "--limit" not in words:
+        assert "only the first 100 of 120 are shown" in ended.err
+
+
 def test_plugins_shows_what_each_collector_says_of_itself(hub: Command) -> None:
     """Package, provides, dependencies, window and schema of each collector."""
     rows = {row["name"]: row for row in hub("plugins", "--json").rows}

@@ -64,17 +64,22 @@ def print_json_rows(database: str, rows: Iterable[Any]) -> None:
 def print_table(
     database: str, title: str, columns: Sequence[Column], rows: Iterable[Any], at_most: int = LONGEST_TABLE
 ) -> list[Any]:
-    """A table of the first rows, under a line that names the database; the rows it shows."""
+    """A table of the first rows, under a line that names the database; the rows it shows.
+
+    All rows are read, also those that are not shown: whoever watches them has seen every one.
+    """
     rows = iter(rows)
     printed = list(islice(rows, at_most))
-    more = bool(list(islice(rows, 1)))
+    more = sum(1 for _ in rows)
     say(f"{title} · {database}", style="bold")
     if printed:
         console().print(_table(columns, printed))
     else:
         say("nothing to show")
     if more:
-        note(f"only the first {at_most} are shown; --json shows all, words after the command choose")
+        note(
+            f"only the first {at_most} of {at_most + more} are shown; --json shows all, words after the command choose"
+        )
     return printed
 
 
@@ -136,9 +141,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def watched(rows: Iterable[Any], wanted: Callable[[Any], object], found: list[Any]) -> Iterator[Any]:
-    """``rows`` as they are; the first one that is ``wanted`` is also put into ``found``."""
-    for row in rows:
+def watched(
+    rows: Iterable[Any], wanted: Callable[[Any], object], found: list[Any], at_most: int | None = None
+) -> Iterator[Any]:
+    """The first ``at_most`` rows, or all; the first one of all that is ``wanted`` is also put into ``found``."""
+    for number, row in enumerate(rows):
         if not found and wanted(row):
             found.append(row)
-        yield row
+        if at_most is None or number < at_most:
+            yield row

@@ -40,7 +40,7 @@ def status(
     data_source: SomeSource = None,
     script: SomeScript = None,
     limit: Limit = None,
-    stale: Annotated[bool, typer.Option("--stale", help="Exit with 3 if any key is stale.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Exit with 3 if any key is stale, shown or not.")] = False,
     json: Json = False,
 ) -> None:
     """Show where each key stands, stalest first."""
@@ -52,7 +52,8 @@ def status(
     found: list[Any] = []
 
     def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
-        return watched(orchestrator.status(*chosen, limit=limit), lambda row: row.stale, found)
+        every = orchestrator.status(*chosen, limit=None if stale else limit)
+        return watched(every, lambda row: row.stale, found, limit)
 
     _show(context, "status", tables.STATUS, chosen, rows, json, limit, tables.troubles)
     if stale and found:
