@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-APPS = [Path(__file__).with_name(name) for name in ("hub.py", "crowd.py")]
+APPS = [Path(__file__).with_name(name) for name in ("hub.py", "crowd.py", "noisy.py")]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def arguments(*words: object) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder the commands run in; two host's apps on the memory backend are there, ``hub`` and ``crowd``."""
+    """The folder the commands run in; the host's apps beside this file are there too."""
     for app in APPS:
         shutil.copy(app, tmp_path)
     return tmp_path

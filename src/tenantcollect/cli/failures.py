@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterable
 
 from tenantcollect import errors
+from tenantcollect.cli.streams import err
 from tenantcollect.secrets import Masker, one_line
 from tenantcollect.telling import words
 
@@ -44,7 +45,8 @@ def report(error: Exception, hidden: Iterable[str] = ()) -> int:
 def complain(message: str) -> None:
     """One line on stderr, red on a terminal."""
     text = one_line(" ".join(message.split()))
-    sys.stderr.write(f"{RED}error: {text}{PLAIN}\n" if sys.stderr.isatty() else f"error: {text}\n")
+    stream = err()
+    stream.write(f"{RED}error: {text}{PLAIN}\n" if stream.isatty() else f"error: {text}\n")
 
 
 def _advise(error: Exception, message: str, masker: Masker) -> None:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from tenantcollect.cli.streams import out
 from tenantcollect.secrets import one_line
 
 if TYPE_CHECKING:
@@ -16,19 +17,29 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 LONGEST_TABLE = 100
 LONGEST_CELL = 300
+NARROW = 80
 WIDE = 240
 """Columns of a table that is not shown on a terminal: nobody wants a wrapped line in a file."""
 
 Column = tuple[str, Callable[[Any], object]]
 
 
-def console(stream: Any = None) -> "Console":
+def console(stream: TextIO | None = None) -> "Console":
     """A console that takes every text as it is: no markup, no emoji codes, no guessed colours."""
     from rich.console import Console
 
-    stream = stream or sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False, legacy_windows=False)
+    width = None if stream or "COLUMNS" in os.environ else _width(out())
+    return Console(file=stream or out(), width=width, markup=False, emoji=False, highlight=False, legacy_windows=False)
+
+
+def _width(stream: TextIO) -> int:
+    """That of the terminal, which rich asks of other streams than this one."""
+    if not stream.isatty():
+        return WIDE
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return NARROW
 
 
 def say(text: str = "", style: str | None = None) -> None:
@@ -46,7 +57,7 @@ def print_object(database: str, value: Any) -> None:
     from tenantcollect.reports import as_json
 
     whole = {"schema_version": SCHEMA_VERSION, "database": database, **as_json(value)}
-    sys.stdout.write(json.dumps(whole, indent=2) + "\n")
+    out().write(json.dumps(whole, indent=2) + "\n")
 
 
 def print_json_rows(database: str, rows: Iterable[Any]) -> None:
@@ -55,10 +66,11 @@ def print_json_rows(database: str, rows: Iterable[Any]) -> None:
 
     rows = iter(rows)
     first = list(islice(rows, 1))  # what fails at once fails before anything is printed
-    sys.stdout.write(f'{{"schema_version": {SCHEMA_VERSION}, "database": {json.dumps(database)}, "rows": [')
+    stream = out()
+    stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "database": {json.dumps(database)}, "rows": [')
     for number, row in enumerate(chain(first, rows)):
-        sys.stdout.write(("," if number else "") + "\n" + json.dumps(as_json(row)))
-    sys.stdout.write("\n]}\n")
+        stream.write(("," if number else "") + "\n" + json.dumps(as_json(row)))
+    stream.write("\n]}\n")
 
 
 def print_table(

@@ -1,6 +1,5 @@
 """Shows how far a pass is, on stderr: a bar on a terminal, else a line every few seconds (floor: cli)."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tenantcollect.cli.printing import console, counted, note
+from tenantcollect.cli.streams import aside, err
 from tenantcollect.events import Event, PassFinished, WindowCommitted, WindowFailed
 from tenantcollect.secrets import one_line
 
@@ -21,7 +21,7 @@ EVERY = 5.0
 @contextmanager
 def progress(orchestrator: "Orchestrator", total: Callable[[], int]) -> Iterator[None]:
     """Show the windows that are sealed inside the block; ``total`` is asked only for a bar."""
-    with _bar(total) if sys.stderr.isatty() else _lines() as show:
+    with _bar(total) if err().isatty() else _lines() as show:
         unsubscribe = orchestrator.subscribe(show)
         try:
             yield
@@ -35,7 +35,7 @@ def _bar(total: Callable[[], int]) -> Iterator[Callable[[Event], None]]:
 
     columns: tuple[Any, ...] = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     text = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, text, console=console(sys.stderr)) as bar:
+    with Progress(*columns, text, console=console(err())) as bar, aside():
         expected = total()
         task = bar.add_task("", total=expected)
 

@@ -1,7 +1,6 @@
 """``run``: one pass, with progress, and a graceful end on SIGINT and SIGTERM (floor: cli)."""
 
-import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -84,10 +83,7 @@ def run_pass(
     *,
     show: bool,
 ) -> "PassReport":
-    """One pass that signals can stop, with its progress on stderr if ``show``.
-
-    What a collector prints goes to stderr too: stdout is the command's own answer, which may be JSON.
-    """
+    """One pass that signals can stop, with its progress on stderr if ``show``."""
     from tenantcollect.cli.progress import progress
     from tenantcollect.cli.stopping import stoppable
 
@@ -95,7 +91,7 @@ def run_pass(
         return sum(row.windows_left for row in orchestrator.plan(*chosen))
 
     shown = progress(orchestrator, total) if show else nullcontext()
-    with stoppable(orchestrator), redirect_stdout(sys.stderr), shown:
+    with stoppable(orchestrator), shown:
         return orchestrator.run(*chosen, max_windows=max_windows, max_duration=max_duration)
 
 

@@ -2,18 +2,24 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from tenantcollect.cli.streams import err
 
 if TYPE_CHECKING:
     from tenantcollect.orchestrator import Orchestrator
 
 SAID = b"\nstopping: open windows may finish; once more ends at once (nothing is lost)\n"
 SHOW_CURSOR = b"\x1b[?25h"
+
+
+def _tell(words: bytes) -> None:
+    with suppress(OSError):
+        os.write(2, words)
 
 
 @contextmanager
@@ -24,11 +30,11 @@ def stoppable(orchestrator: "Orchestrator") -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            if sys.stderr.isatty():
-                os.write(2, SHOW_CURSOR)  # a progress bar hides it
+            if err().isatty():
+                _tell(SHOW_CURSOR)  # a progress bar hides it
             os._exit(128 + number)  # threads may hang in a collector: nothing waits for them
         asked = True
-        os.write(2, SAID)
+        _tell(SAID)
         # Not in this frame: it interrupts the very pass that `stop` waits for.
         Thread(target=orchestrator.stop, name="tenantcollect-stop", daemon=True).start()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typer import Context
 
 from tenantcollect.cli.environment import environment_cipher, text_of
+from tenantcollect.cli.streams import aside
 
 if TYPE_CHECKING:
     from tenantcollect.ciphers import Cipher
@@ -86,11 +87,11 @@ class Target:
     def orchestrator(
         self, *, create: bool = False, executor: str | None = None, settings: "Settings | None" = None
     ) -> Iterator["Orchestrator"]:
-        """The orchestrator for one command; None = the library's own default.
+        """The orchestrator for one command; other people's code runs in here only, and its output is aside.
 
-        Raises :class:`SchemaNotCurrent` for a SQLite file that is not there, unless ``create``.
+        None = the library's own default. Raises :class:`SchemaNotCurrent` for a SQLite file that is not there,
+        unless ``create``.
         """
-        from tenantcollect.apps import from_app
         from tenantcollect.cli.logs import logs_to_stderr
         from tenantcollect.errors import SchemaNotCurrent
 
@@ -99,8 +100,7 @@ class Target:
                 f"there is no database {self.database_file()}; set {URL_VARIABLE} or --database-url, "
                 "or make it: tenantcollect db upgrade"
             )
-        connected = from_app(self.app) if self.app is not None else self._connected(create, executor, settings)
-        with connected as orchestrator:
+        with aside(), self._connected(create, executor, settings) as orchestrator:
             logs_to_stderr()
             yield orchestrator
 
@@ -108,10 +108,15 @@ class Target:
     def _connected(self, create: bool, executor: str | None, settings: "Settings | None") -> Iterator["Orchestrator"]:
         from attrs import asdict
 
+        from tenantcollect.apps import from_app
         from tenantcollect.compose import connect
         from tenantcollect.registry import installed_executor
         from tenantcollect.settings import Settings
 
+        if self.app is not None:
+            with from_app(self.app) as orchestrator:
+                yield orchestrator
+            return
         threads = executor in (None, THREADS)
         chosen = asdict(settings or Settings())
         with (
