@@ -34,7 +34,7 @@ PASSWORDS = re.compile(
     ),
     re.IGNORECASE,
 )
-PASSWORD_IN_URL = re.compile(rf"://[^/:@]*:[^@]+@|[?&][^=&]*(?:{NAMES})[^=&]*=", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(rf"://[^/]*:[^@]+@|[?&][^=&]*(?:{NAMES})[^=&]*=", re.IGNORECASE)
 """`user:password@` behind the scheme, or a password among the options."""
 UNCHANGED = re.compile(r"[A-Za-z0-9_.-]+")
 """What every encoding leaves as it is, but base64."""

@@ -1,6 +1,7 @@
 """PROTOCOL section 9 on the command line, row by row: exit codes 2 to 4, short messages, no driver's words."""
 
 import json
+import os
 from pathlib import Path
 from shlex import split
 from typing import Any
@@ -83,13 +84,31 @@ def test_password_in_a_url_on_the_command_line(command: Command, tmp_path: Path,
         ("mysql://me:hunter2@host/db", "mysql is not supported"),
         ("sqlite:///:memory:", "must be a file"),
         ("sqlite:///other.db?timeout=hunter2", "no option 'timeout'"),
-        ("sqlite:///ot\0her.db", "must not hold NUL"),
+        ("sqlite:///ot\0her.db", "without NUL"),
+        ("sqlite://host/other.db", "three slashes"),
+        (f"sqlite:///{'x' * 300}.db", "File name too long"),
+        ("sqlite:///folder.db", "is a folder"),
     ],
 )
 def test_a_url_that_can_never_work(command: Command, tmp_path: Path, url: str, said: str) -> None:
     """A wrong command line, whatever is wrong with it, and without what stands in it."""
+    (tmp_path / "folder.db").mkdir()
     (tmp_path / "url").write_text(url, encoding="utf-8")
-    command("--database-url", "@url", "db", "upgrade").assert_refused(2, said)
+    for words in ("db upgrade", "status"):
+        command("--database-url", "@url", *words.split()).assert_refused(2, said)
+
+
+def test_a_file_of_a_name_that_is_no_text(command: Command) -> None:
+    """What a shell passes on of another encoding is refused before any driver meets it."""
+    command("--database-url", "sqlite:///\udcff.db", "db", "upgrade").assert_refused(2, "UTF-8")
+
+
+def test_a_working_directory_that_is_gone(command: Command, tmp_path: Path) -> None:
+    """A relative path leads nowhere then, and that is told."""
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    command("db", "upgrade").assert_refused(2, "No such file or directory")
 
 
 def test_schema_or_role_name(app: Command) -> None:

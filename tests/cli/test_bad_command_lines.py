@@ -5,7 +5,17 @@ import pytest
 from tests.cli.conftest import Command
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:hunter2@db/name", "postgresql+psycopg://db/name?password=hunter2"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@db/name",
+        "postgresql+psycopg://db/name?password=hunter2",
+        "postgresql://me@server:hunter2@db/name",
+        "postgresql://me@server:hunter2@db:port/name",
+        "postgresql://me@db/name?pass%77ord=hunter2",
+        "postgresql://me@db/name?sslmode=require&sslpa%73sword=hunter2",
+    ],
+)
 def test_a_password_on_the_command_line_is_refused(tenantcollect: Command, url: str) -> None:
     """A password among the arguments is refused with the way to give it, and not repeated."""
     ended = tenantcollect("--database-url", url, "status")

@@ -13,6 +13,8 @@ from tenantcollect.cli.environment import environment_cipher, text_of
 from tenantcollect.cli.streams import aside
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from tenantcollect.ciphers import Cipher
     from tenantcollect.orchestrator import Orchestrator
     from tenantcollect.settings import Settings
@@ -43,9 +45,8 @@ class Target:
         read it), and for both a URL and an app.
         """
         from tenantcollect.errors import ConfigurationError
-        from tenantcollect.secrets import holds_password
 
-        if on_command_line and holds_password(url):
+        if on_command_line and _tells_password(url):
             raise ConfigurationError(
                 "a password in --database-url can be read by every user of this machine; set "
                 f"{URL_VARIABLE}, or write the URL to a file and give --database-url @FILE"
@@ -59,21 +60,19 @@ class Target:
         self.url, self.app = text_of("--database-url", url), app
 
     def database_file(self) -> Path | None:
-        """The file of a SQLite database; None for any other."""
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
+        """The file of a SQLite database; None for any other. Raises :class:`ConfigurationError`."""
+        from tenantcollect.backends.sql.sqlite import checked_file
         from tenantcollect.errors import ConfigurationError
 
-        try:
-            url = make_url(self.url)
-        except (ArgumentError, ValueError):
+        url = _parsed(self.url)
+        if url is None:
             raise ConfigurationError(
                 f"the database URL cannot be read; write {DEFAULT_URL} or postgresql+psycopg://user@host/name"
-            ) from None
-        name = url.database
-        on_disk = url.get_backend_name() == "sqlite" and name and name != ":memory:" and not name.startswith("file:")
-        return Path(name) if on_disk and name else None
+            )
+        file = checked_file(url) if url.get_backend_name() == "sqlite" else None
+        if file is not None and file.is_dir():
+            raise ConfigurationError(f"{file} is a folder; give the database URL the name of a file in it")
+        return file
 
     @property
     def missing(self) -> bool:
@@ -124,6 +123,25 @@ class Target:
             connect(self.url, create=create, cipher=self.cipher, executor=place, **chosen) as orchestrator,
         ):
             yield orchestrator
+
+
+def _parsed(url: str) -> "URL | None":
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+
+
+def _tells_password(url: str) -> bool:
+    """Whether a password stands in ``url``, however it is spelt; also where the URL as a whole cannot be read."""
+    from tenantcollect.secrets import holds_password
+
+    parsed = _parsed(url)
+    read = parsed is not None and (parsed.password or any(holds_password(f"?{name}=") for name in parsed.query))
+    return bool(read or holds_password(url))
 
 
 def target_of(context: Context) -> Target:

@@ -31,15 +31,22 @@ PRAGMAS = (("busy_timeout", "5000"), ("journal_mode", "wal"), ("foreign_keys", "
 def checked_file(url: URL) -> Path:
     """The file of a SQLite URL; raises :class:`ConfigurationError` where there is none."""
     name = url.database or ":memory:"
-    if "\0" in name:
-        raise ConfigurationError("The file of the database URL must not hold NUL")
+    if url.host is not None:
+        raise ConfigurationError("A SQLite URL has no host; begin it with three slashes: sqlite:///file.db")
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ConfigurationError("The file of the database URL must be named in UTF-8, without NUL")
     if url.query and "uri" not in url.query:
         raise ConfigurationError(f"A SQLite URL has no option {next(iter(url.query))!r}; use: sqlite:///file.db")
     if ":memory:" in name or "mode=memory" in str(url):
         raise ConfigurationError(
             "SQLite must be a file, such as sqlite:///tenantcollect.db: every thread has a connection of its own"
         )
-    return Path(name.removeprefix("file:"))
+    try:
+        file = Path(name.removeprefix("file:")).absolute()
+        file.exists()  # raises for a name that no file system takes
+    except OSError as error:
+        raise ConfigurationError(f"The file of the database URL cannot be used ({error.strerror})") from None
+    return file
 
 
 class SQLite:
