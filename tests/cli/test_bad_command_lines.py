@@ -48,6 +48,8 @@ def test_a_url_can_stand_in_a_file(tenantcollect: Command, folder: Path) -> None
         assert ended.code == 4
         assert "other.db" in ended.err
     assert tenantcollect("--database-url", "@missing", "status").code == 2
+    endless = tenantcollect("--database-url", "@/dev/zero", "status")
+    assert (endless.code, "larger than 64 KiB" in endless.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KEYS_VARIABLE = "TENANTCOLLECT_CIPHER_KEYS"
 CIPHERS = "tenantcollect.ciphers"
+LARGEST_FILE = 64 * 1024
 
 
 def text_of(name: str, given: str) -> str:
@@ -18,7 +19,11 @@ def text_of(name: str, given: str) -> str:
     if not given.startswith("@"):
         return given
     try:
-        return Path(given[1:]).read_text(encoding="utf-8-sig").strip()
+        with Path(given[1:]).open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+        if len(raw) > LARGEST_FILE:
+            raise ConfigurationError(f"{name} {given}: the file is larger than {LARGEST_FILE // 1024} KiB")
+        return raw.decode("utf-8-sig").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError(f"{name} {given}: the file cannot be read ({reason})") from None
