@@ -5,6 +5,7 @@
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
-from tenantcollect import AuthenticationError, Context, hookimpl
+from tenantcollect import AuthenticationError, Context, PassStarted, hookimpl
 from tenantcollect.backends.memory import MemoryBackend
+from tenantcollect.events import Event
 from tenantcollect.orchestrator import Orchestrator
 
 SECRET = "tok-3f9a77"
@@ -89,6 +91,19 @@ def build() -> Orchestrator:
 def broken() -> None:
     """A host's own mistake."""
     raise ValueError("no such\nserver")
+
+
+def hasty() -> Orchestrator:
+    """Told to stop when a pass is about to begin, and before there is one to be told."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, PassStarted):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(0.3)
+
+    orchestrator = build()
+    orchestrator.subscribe(stop)
+    return orchestrator
 
 
 class Mute(BaseException):
