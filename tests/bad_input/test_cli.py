@@ -71,7 +71,8 @@ def test_password_in_a_url_on_the_command_line(command: Command, tmp_path: Path,
     url = f"postgresql://me:hunter2@127.0.0.1:1{rest}"
     command("--database-url", url, "status").assert_refused(2, "TENANTCOLLECT_DATABASE_URL", "@FILE")
     (tmp_path / "url").write_text(url, encoding="utf-8")
-    command("--database-url", "@url", "status").assert_refused(4, "cannot be reached", "tenantcollect doctor")
+    doctor = "tenantcollect --database-url @url doctor"
+    command("--database-url", "@url", "status").assert_refused(4, "cannot be reached", doctor)
     command("status", TENANTCOLLECT_DATABASE_URL=url).assert_refused(4, "cannot be reached", "tenantcollect doctor")
 
 

@@ -92,7 +92,7 @@ def test_words_narrow_what_is_read(hub: Command, command: str) -> None:
         ("replay acme hub taem", "acme/hub/taem; did you mean 'team'?"),
         ("config list acne", "acne; did you mean 'acme'?"),
         ("config unset acne hub", "acne/hub; did you mean 'acme'?"),
-        ("status xyz", "xyz; see: tenantcollect status"),
+        ("status xyz", "xyz; see: tenantcollect --app hub:build status"),
     ],
 )
 def test_a_misspelt_selector_gives_2_with_a_near_match(hub: Command, words: str, said: str) -> None:

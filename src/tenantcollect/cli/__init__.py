@@ -17,9 +17,10 @@ USAGE = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 2, 3, 4, 74, 141 as documented, 1 for a bug."""
-    with own_streams():
+    target = Target()
+    with own_streams(lambda: target.command):
         try:
-            return _run(Target(), arguments)
+            return _run(target, arguments)
         except OutputLost as lost:
             if lost.code == UNWRITABLE:
                 sys.stderr.write(f"error: the output cannot be written ({lost})\n")

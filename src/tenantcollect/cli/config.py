@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -208,4 +209,5 @@ def _changed(target: Target, orchestrator: "Orchestrator", rows: "list[ChangeRow
     dry = any(row.dry_run for row in rows)
     print_table(database, "config, as it would be changed" if dry else "config changed", tables.CHANGES, rows)
     if not dry and any(row.set for row in rows):
-        say(f"next: {target.command} check")
+        words = (quote(rows[0].tenant_id), rows[0].data_source) if len(rows) == 1 else ()
+        say(" ".join(("next: tenantcollect check", *words)))

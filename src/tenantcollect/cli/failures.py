@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterable
 
 from tenantcollect import errors
+from tenantcollect.cli.printing import advised, note
 from tenantcollect.cli.streams import err
 from tenantcollect.secrets import Masker, one_line
 from tenantcollect.telling import words
@@ -23,7 +24,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
 )
 NEXT: tuple[tuple[type[Exception], str], ...] = (
     (errors.SchemaNotCurrent, "tenantcollect db upgrade"),
-    (errors.DatabaseUnavailable, "tenantcollect doctor  (is TENANTCOLLECT_DATABASE_URL right?)"),
+    (errors.DatabaseUnavailable, "tenantcollect doctor  (is the database URL right?)"),
     (errors.PluginError, "tenantcollect plugins"),
 )
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
@@ -44,7 +45,7 @@ def report(error: Exception, hidden: Iterable[str] = ()) -> int:
 
 def complain(message: str) -> None:
     """One line on stderr, red on a terminal."""
-    text = one_line(" ".join(message.split()))
+    text = one_line(advised(" ".join(message.split())))
     stream = err()
     stream.write(f"{RED}error: {text}{PLAIN}\n" if stream.isatty() else f"error: {text}\n")
 
@@ -53,10 +54,10 @@ def _advise(error: Exception, message: str, masker: Masker) -> None:
     fields = error.fields if isinstance(error, errors.ConfigurationError) else {}
     for name, problem in fields.items():
         if problem not in message:
-            sys.stderr.write(one_line(masker.mask(f"  {name}: {problem}")) + "\n")
+            note(masker.mask(f"  {name}: {problem}"))
     command = next((command for kind, command in NEXT if isinstance(error, kind)), None)
     if command and "tenantcollect " not in message:
-        sys.stderr.write(f"  run: {command}\n")
+        note(f"  run: {command}")
 
 
 def _bug(error: Exception, masker: Masker) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ LONGEST_CELL = 300
 NARROW = 80
 WIDE = 240
 """Columns of a table that is not shown on a terminal: nobody wants a wrapped line in a file."""
+
+ADVISED = re.compile(r"(?:^|(?<=[:→] ))tenantcollect(?= [a-z])")
 
 Column = tuple[str, Callable[[Any], object]]
 
@@ -44,12 +47,22 @@ def _width(stream: TextIO) -> int:
 
 def say(text: str = "", style: str | None = None) -> None:
     """One line on stdout, not wrapped, whatever is in ``text`` escaped."""
-    console().print(one_line(text), style=style, soft_wrap=True)
+    console().print(one_line(advised(text)), style=style, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(one_line(text) + "\n")
+    sys.stderr.write(one_line(advised(text)) + "\n")
+
+
+def advised(text: str) -> str:
+    """``text`` with every command that it advises beginning as this one did, so that it means the same database.
+
+    A command stands at the beginning, or behind a colon or an arrow. The JSON has the words of the library, which
+    depend on nobody's command line.
+    """
+    begin = getattr(out(), "command", None)
+    return ADVISED.sub(lambda _: begin(), text) if begin else text
 
 
 def print_object(database: str, value: Any) -> None:
@@ -123,7 +136,7 @@ def shown(value: object) -> str:
         return duration(value)
     if isinstance(value, tuple | list):
         return ", ".join(shown(item) for item in value)
-    return one_line(first_line(str(value)))
+    return one_line(advised(first_line(str(value))))
 
 
 def first_line(text: str) -> str:

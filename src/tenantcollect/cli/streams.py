@@ -6,7 +6,7 @@ of both streams; ``out()`` and ``err()`` are the command's own all the time.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO, cast
 
@@ -27,10 +27,13 @@ class OutputLost(Exception):
 
 
 class Own:
-    """A stream of the command's own; what cannot be written to it costs the words, never the command."""
+    """A stream of the command's own; what cannot be written to it costs the words, never the command.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    ``command()`` is how a next command begins that means the same database.
+    """
+
+    def __init__(self, stream: TextIO, command: Callable[[], str]) -> None:
+        self._stream, self.command = stream, command
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPED)
 
@@ -120,13 +123,13 @@ def aside() -> Iterator[None]:
 
 
 @contextmanager
-def own_streams() -> Iterator[None]:
+def own_streams(command: Callable[[], str]) -> Iterator[None]:
     """Inside, both streams are the command's: see :class:`Own` and :class:`Answers`."""
     _open_closed()
     with (
         _apart(sys.stdout, sys.stderr) as stdout,
-        redirect_stdout(cast(TextIO, Answers(stdout))),
-        redirect_stderr(cast(TextIO, Own(sys.stderr))),
+        redirect_stdout(cast(TextIO, Answers(stdout, command))),
+        redirect_stderr(cast(TextIO, Own(sys.stderr, command))),
     ):
         try:
             yield
