@@ -1,10 +1,12 @@
 """A host's app for the tests of ``--app``: two tenants of a made-up ``hub``, on the memory backend.
 
 ``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_HANGS`` one whose check never ends,
+``HUB_SEIZES`` one whose check also lets nobody else run, ``HUB_LEAVES`` one whose check ends the process.
 ``HUB_SECONDS`` makes each window slow, with ``HUB_CHATTERS`` a collector prints.
 """
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -38,6 +40,11 @@ class Hub:
         _refuse(env, tenant_id)
         if tenant_id == os.environ.get("HUB_HANGS"):
             threading.Event().wait()
+        if tenant_id == os.environ.get("HUB_SEIZES"):
+            Path("seized").touch()
+            re.match(r"(a+)+$", "a" * 60 + "b")
+        if tenant_id == os.environ.get("HUB_LEAVES"):
+            os._exit(0)
         return f"welcome {env['TOKEN']}"
 
 

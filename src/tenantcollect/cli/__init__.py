@@ -3,6 +3,7 @@
 Everything heavy is imported inside a command, so that ``--help`` costs next to nothing.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,15 +17,22 @@ USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, 2, 3, 4, 74, 141 as documented, 1 for a bug."""
-    target = Target()
+    """Run one command line and return its exit code: 0, 2, 3, 4, 74, 141 as documented, 1 for a bug.
+
+    Without ``arguments`` it is that of the process, and the process is there for nothing else.
+    """
+    target = Target(whole=arguments is None)
     with own_streams(lambda: target.command):
         try:
-            return _run(target, arguments)
+            code = _run(target, arguments)
         except OutputLost as lost:
             if lost.code == UNWRITABLE:
                 sys.stderr.write(f"error: the output cannot be written ({lost})\n")
-            return lost.code
+            code = lost.code
+        sys.stderr.flush()
+    if target.apart:
+        os._exit(code)  # the parent goes on from here
+    return code
 
 
 def _run(target: Target, arguments: Sequence[str] | None) -> int:

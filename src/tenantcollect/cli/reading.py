@@ -1,6 +1,6 @@
 """The commands that only read: plan, status, history, explain, check, doctor, plugins (floor: cli)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +10,11 @@ from tenantcollect.cli.options import CheckTimeout, Json, Limit, SomeScript, Som
 from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
+    from tenantcollect.cli.apart import Begin
     from tenantcollect.cli.printing import Column
     from tenantcollect.cli.selecting import Chosen
     from tenantcollect.orchestrator import Orchestrator
+    from tenantcollect.reports import CheckRow
 
 Source = Callable[["Orchestrator"], Iterable[Any]]
 RECENT = 50
@@ -99,18 +101,32 @@ def check(
 ) -> None:
     """Try the credentials; exit with 3 if any is refused."""
     from tenantcollect.cli import tables
+    from tenantcollect.cli.apart import apart
     from tenantcollect.cli.failures import NEEDS_ACTION
     from tenantcollect.cli.printing import watched
+    from tenantcollect.inspection import CHECK_TIMEOUT
 
     refused: list[Any] = []
-    within = {} if check_timeout is None else {"timeout": check_timeout}
+    within = CHECK_TIMEOUT if check_timeout is None else check_timeout
+    begin = apart(target_of(context), within)
 
     def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
-        return watched(orchestrator.check(tenant, data_source, **within), lambda row: not row.ok, refused)
+        return watched(_checked(orchestrator, tenant, data_source, within, begin), lambda row: not row.ok, refused)
 
     _show(context, "check", tables.CHECK, (tenant, data_source, None), rows, json)
     if refused:
         raise typer.Exit(NEEDS_ACTION)
+
+
+def _checked(
+    orchestrator: "Orchestrator", tenant: str | None, data_source: str | None, within: float, begin: "Begin"
+) -> "Iterator[CheckRow]":
+    """The data sources one by one, each announced before it is asked."""
+    for source in orchestrator.configured(tenant):
+        if data_source in (None, source.data_source):
+            begin(f"the check of {source.tenant_id}/{source.data_source}")
+            yield from orchestrator.check(source.tenant_id, source.data_source, timeout=within)
+    begin("")
 
 
 def doctor(context: typer.Context, json: Json = False) -> None:

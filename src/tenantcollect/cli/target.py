@@ -29,7 +29,8 @@ class Target:
     """The global options, and what makes the cipher of a database.
 
     ``command`` is how a next command begins that means the same database; ``hidden`` collects the values that
-    no error of this command may show.
+    no error of this command may show. ``whole`` = the command is all that the process is for,
+    ``apart`` = the process is a child that ends with it.
     """
 
     url: str = DEFAULT_URL
@@ -37,6 +38,8 @@ class Target:
     command: str = "tenantcollect"
     hidden: list[str] = field(default_factory=list)
     cipher: "Callable[[], Cipher | None]" = environment_cipher
+    whole: bool = False
+    apart: bool = False
 
     def choose(self, url: str, app: str | None, *, on_command_line: bool) -> None:
         """Take the global options.
