@@ -77,6 +77,14 @@ def test_each_kind_of_mistake_is_named_with_its_line(text: str, line: int, part:
     assert part in found[0][1]
 
 
+@pytest.mark.parametrize("value", ["'''\n{}'''", "[\n{}]", '"""\n{}"""'], ids=["literal", "array", "basic"])
+def test_a_large_value_is_read_once(value: str) -> None:
+    """What follows a value of many lines, each of which could end it, has its line; it took hours to find."""
+    many = value.format("'x]}#',\n" * 100_000)
+    text = f"[tenant.a.git]\nA = {many}\nB = 5 # ]\n\n[tenant.a.hub]\nC = 5\n"
+    assert [line for line, _ in problems(text)][-2:] == [100_004, 100_007]
+
+
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
     """One look at the errors is enough to correct the whole file."""
     text = '[tenant.a.git]\nA = 1\nB = "fine"\nC = { x = "1" }\n[other]\n[tenant.a.Git]\n'

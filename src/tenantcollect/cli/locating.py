@@ -9,7 +9,12 @@ from typing import Any
 AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 AT_END = re.compile(r"\s*\(at end of document\)$")
 LONG_NUMBER = re.compile(r"[0-9_]{1000}")
-CLOSING = ('"""', "'''", "]", "}")
+# What a bracket or the end of a line may stand in without being one, each whole; in this order.
+TOKEN = re.compile(
+    r'''"""(?:\\[\s\S]|[^\\])*?"{3,5}(?!")|"(?:\\.|[^"\\\n])*"|'''
+    r"""'{3}[\s\S]*?'{3,5}(?!')|'[^'\n]*'|#[^\n]*|"""
+    r"(?P<opens>[\[{])|(?P<closes>[\]}])|(?P<ends>\n)"
+)
 Place = tuple[str, ...]
 
 
@@ -61,25 +66,16 @@ def lines_of(text: str) -> Lines:
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Each header and each ``key = value`` with the number of its first line."""
-    first, pending = 0, ""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not pending:
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            first = number
-        may_end = not pending or any(mark in line for mark in CLOSING)
-        pending += line + "\n"
-        if may_end and _complete(pending):
-            yield first, pending
-            pending = ""
-
-
-def _complete(statement: str) -> bool:
-    try:
-        tomllib.loads(statement)
-    except tomllib.TOMLDecodeError:
-        return False
-    return True
+    first, line, start, depth = 1, 1, 0, 0
+    for token in TOKEN.finditer(text + "\n"):
+        kind = token.lastgroup
+        depth += (kind == "opens") - (kind == "closes")
+        line += token.group().count("\n")
+        if kind == "ends" and depth == 0:
+            statement = text[start : token.end()]
+            if statement.strip() and not statement.lstrip().startswith("#"):
+                yield first, statement
+            first, start = line, token.end()
 
 
 def _header(parsed: Any) -> Iterator[str]:
