@@ -170,31 +170,6 @@ def test_unreadable_metadata_of_one_distribution_hides_no_other(packages: Packag
     assert str(damaged) in problem.reason
 
 
-def test_the_allow_list_of_the_environment(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Distributions, data sources and collectors can be named; a script brings its data source's plugin."""
-    packages.install("acme-one", collectors={"a": "m", "a.x": "m", "a.y": "m"})
-    packages.install("acme-two", collectors={"b.x": "m"})
-    for allowed, names in {
-        "acme_one": ["a.x", "a.y"],
-        " a.x , b ": ["a.x", "b.x"],
-        "Acme.Two": ["b.x"],
-    }.items():
-        monkeypatch.setenv("TENANTCOLLECT_PLUGINS", allowed)
-        assert Registry().names() == names
-    assert Registry(allow=["a.x"])._found.collectors.keys() == {"a", "a.x"}
-    with pytest.raises(PluginError, match="TENANTCOLLECT_PLUGINS does not allow it"):
-        Registry(allow=["acme-two"]).collector("a.x")
-
-
-def test_a_misspelt_allow_list_is_a_problem(packages: Packages) -> None:
-    """It would otherwise silently allow nothing."""
-    packages.install("acme-one", collectors={"a.x": "m"})
-    registry = Registry(allow=["acme-won"])
-    assert registry.names() == []
-    [problem] = registry.problems().values()
-    assert "'acme-won', which is not installed; did you mean 'acme-one'?" in problem.reason
-
-
 def test_modules_objects_and_classes_can_be_given_in_code() -> None:
     """A host's own collectors need no package."""
     module = ModuleType("given")

@@ -40,6 +40,7 @@ def reason_for(packages: Packages, source: str, name: str = "acme.x", **more: st
         (RUN + "@hookimpl\ndef depends(): ...", "there is no hook 'depends'; did you mean 'dependencies'?"),
         (RUN + "@hookimpl\ndef importWindowDuration(): ...", "did you mean 'import_window_duration'?"),
         (RUN + "@hookimpl\ndef zzz(): ...", "there is no hook 'zzz'; the hooks are provides, dependencies,"),
+        (RUN + "@hookimpl(specname='run')\ndef go(env): ...", "both implement run(); keep one of them"),
         (RUN + "def provides(): ...", "provides() at "),
         (RUN + "def provides(): ...", "lacks @hookimpl; write `from tenantcollect import hookimpl`"),
         ("async def run(env): ...", "lacks @hookimpl"),

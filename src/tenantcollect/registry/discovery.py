@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from tenantcollect.errors import ConfigurationError
+from tenantcollect.errors import ConfigurationError, PluginError
 from tenantcollect.keys import split_collector
-from tenantcollect.registry.signatures import did_you_mean
+from tenantcollect.registry.signatures import known_names
 from tenantcollect.telling import words
 
-__all__ = ["ALLOW_LIST", "COLLECTORS", "EXTENSIONS", "Entry", "Found", "Problem", "discover"]
+__all__ = ["ALLOW_LIST", "COLLECTORS", "EXTENSIONS", "Entry", "Found", "Problem", "discover", "scan"]
 
 COLLECTORS = "tenantcollect.collectors"
 EXTENSIONS = "tenantcollect.extensions"
@@ -85,8 +85,7 @@ class Allowed:
         problems = {}
         for listed in sorted(self.names):
             if not any(_names(listed, entry) for entry in entries):
-                near = did_you_mean(listed, known)
-                reason = f"{ALLOW_LIST} allows {listed!r}, which is not installed{near}"
+                reason = f"{ALLOW_LIST} allows {listed!r}, which is not installed{known_names(listed, known)}"
                 problems[f"{ALLOW_LIST}:{listed}"] = Problem(name=listed, reason=reason)
         return problems
 
@@ -121,8 +120,8 @@ def discover(given: Mapping[str, object], entry_points: EntryPoints, allow: Coll
     """Scan both entry-point groups once; what others installed wrongly is listed, never raised."""
     allowed = Allowed.of(allow)
     problems: dict[str, Problem] = {}
-    installed = _scan(COLLECTORS, entry_points, problems)
-    extensions = _scan(EXTENSIONS, entry_points, problems)
+    installed = scan(COLLECTORS, entry_points, problems)
+    extensions = scan(EXTENSIONS, entry_points, problems)
     problems |= allowed.unmatched([*installed, *extensions])
     in_code = [_given(name, thing) for name, thing in given.items()]
     usable = [entry for entry in installed if entry in allowed and entry.name not in given]
@@ -142,7 +141,8 @@ def _given(name: str, thing: object) -> Entry:
     return Entry(name=str(name), value=value, load=lambda: thing)
 
 
-def _scan(group: str, entry_points: EntryPoints, problems: dict[str, Problem]) -> list[Entry]:
+def scan(group: str, entry_points: EntryPoints, problems: dict[str, Problem]) -> list[Entry]:
+    """The entries of a group by name; what cannot be read is added to ``problems``."""
     try:
         points = list(entry_points(group=group))
     except Exception:  # noqa: BLE001 - one unreadable distribution must not hide all others
@@ -165,7 +165,13 @@ def _one_by_one(group: str, problems: dict[str, Problem]) -> Iterator[EntryPoint
 def _installed(point: EntryPoint) -> Entry:
     package = point.dist.name if point.dist else None
     version = point.dist.version if point.dist else None
-    return Entry(name=point.name, package=package, version=version, value=point.value, load=point.load)
+
+    def load() -> object:
+        if not EntryPoint.pattern.match(point.value):
+            raise PluginError(f"the entry point is {point.value!r}; write a module, or module:attribute")
+        return point.load()
+
+    return Entry(name=point.name, package=package, version=version, value=point.value, load=load)
 
 
 def _well_named(entry: Entry, problems: dict[str, Problem]) -> bool:

@@ -5,9 +5,9 @@ from importlib import metadata
 from inspect import isclass
 
 from tenantcollect.errors import ConfigurationError
-from tenantcollect.registry.discovery import EXTENSIONS, EntryPoints
+from tenantcollect.registry.discovery import EXTENSIONS, EntryPoints, scan
 from tenantcollect.registry.loading import guarded
-from tenantcollect.registry.signatures import did_you_mean
+from tenantcollect.registry.signatures import known_names
 
 __all__ = ["installed_executor", "is_executor"]
 
@@ -19,11 +19,10 @@ def is_executor(thing: object) -> bool:
 
 def installed_executor(name: str, entry_points: EntryPoints = metadata.entry_points) -> type[Executor]:
     """The executor that the extension ``name`` brings. Raises :class:`ConfigurationError`."""
-    points = {point.name: point for point in entry_points(group=EXTENSIONS)}
-    if name not in points:
-        near = did_you_mean(name, ["threads", *points]) or "; install the package that has it"
-        raise ConfigurationError(f"no executor {name!r} is installed{near}")
-    kind = guarded(f"the executor {name!r} cannot be imported", points[name].load)
+    installed = {entry.name: entry for entry in scan(EXTENSIONS, entry_points, {})}
+    if name not in installed:
+        raise ConfigurationError(f"no executor {name!r} is installed{known_names(name, ['threads', *installed])}")
+    kind = guarded(f"the executor {name!r} cannot be imported", installed[name].load)
     if not (isclass(kind) and issubclass(kind, Executor)):
         raise ConfigurationError(f"the extension {name!r} is no executor; there is: threads")
     return kind

@@ -12,7 +12,9 @@ from attrs import frozen
 from tenantcollect import hookspecs
 from tenantcollect.errors import PluginError
 
-__all__ = ["HOOKS", "Implementation", "did_you_mean", "implementations", "place", "wrappers"]
+__all__ = ["HOOKS", "Implementation", "did_you_mean", "implementations", "known_names", "place", "wrappers"]
+
+MOST_NAMES = 20
 
 MARK = f"{hookspecs.PROJECT}_impl"
 HOOKS: Mapping[str, tuple[str, ...]] = {
@@ -50,7 +52,7 @@ def implementations(plugin: object) -> dict[str, Implementation]:
     found = list(_marked(plugin))
     problems = [*_unmarked(plugin, found), *(p for one in found for p in _problems(plugin, one))]
     problems += [f"{_at(one)} is a wrapper; pass it in extensions=[…]" for one in found if one.wraps]
-    _refuse(problems)
+    _refuse([*problems, *_doubled(found)])
     return {one.hook: one for one in found if one.hook in HOOKS}
 
 
@@ -80,6 +82,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_fold = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1)
     return f"; did you mean {by_fold[near[0]]!r}?" if near else ""
+
+
+def known_names(word: str, known: Iterable[str]) -> str:
+    """The name near ``word``, as above; where there is none, the names there are."""
+    names = sorted(set(known))
+    some = ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")
+    return did_you_mean(word, names) or f"; there is: {some or 'nothing'}"
 
 
 def place(thing: object) -> str:
@@ -149,6 +158,15 @@ def _unmarked(plugin: object, found: Iterable[Implementation]) -> Iterator[str]:
         marked = f"is marked for {others[0]}, not for {hookspecs.PROJECT}" if others else "lacks @hookimpl"
         cure = "write `from tenantcollect import hookimpl` and mark it, or rename it if it is no hook"
         yield f"{hook}() at {place(function)} {marked}; {cure}"
+
+
+def _doubled(found: Iterable[Implementation]) -> Iterator[str]:
+    """A problem for each hook that two functions implement: only one of them could be called."""
+    first: dict[str, Implementation] = {}
+    for one in found:
+        other = first.setdefault(one.hook, one)
+        if _underlying(other.function) is not _underlying(one.function):
+            yield f"{_at(other)} and {_at(one)} both implement {one.hook}(); keep one of them"
 
 
 def _is_marker(name: str, value: object) -> bool:
