@@ -40,7 +40,12 @@ def _between(least: timedelta, most: timedelta) -> Callable[[Any, "Attribute[Any
 
 def _whole_number(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise ValueError(f"options().{attribute.name} must be a whole number from 1 to 1000, not {value!r}")
+        raise ValueError(f"options().{attribute.name} must be a whole number from 1 to 1000, not {ascii(value)[:40]}")
+
+
+def _true_or_false(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"options().{attribute.name} must be True or False, not {ascii(value)[:40]}")
 
 
 @frozen(kw_only=True)
@@ -63,7 +68,7 @@ class CollectorOptions:
     """How long one window may take before it is given up."""
     concurrency_per_tenant: int = field(default=1, validator=_whole_number)
     """How many keys of one tenant's data source may run at once."""
-    snapshot: bool = field(default=False)
+    snapshot: bool = field(default=False, validator=_true_or_false)
     """True = the source has no history: one window from the history start to the horizon, each interval."""
 
 

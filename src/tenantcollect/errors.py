@@ -220,7 +220,7 @@ def retry_at(retry_after: RetryAfter, now: datetime) -> datetime:
     """The instant ``retry_after`` names, one second to seven days after ``now``; unreadable means one minute.
 
     Never at once, or a source that answers ``Retry-After: 0`` would be asked without a pause. Raises
-    :class:`ConfigurationError` for a naive datetime: a time without a zone is refused everywhere.
+    :class:`PluginError` for a naive datetime: a time without a zone is refused everywhere.
     """
     _refuse_naive(retry_after)
     return now + min(max(_delay(retry_after, now), SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
@@ -228,7 +228,7 @@ def retry_at(retry_after: RetryAfter, now: datetime) -> datetime:
 
 def _refuse_naive(retry_after: RetryAfter) -> None:
     if isinstance(retry_after, datetime) and retry_after.utcoffset() is None:
-        raise ConfigurationError("retry_after is a datetime without a time zone; use an aware one")
+        raise PluginError("retry_after is a datetime without a time zone; use an aware one, or seconds")
 
 
 def _delay(retry_after: RetryAfter, now: datetime) -> timedelta:

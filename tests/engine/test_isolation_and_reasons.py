@@ -2,11 +2,11 @@
 
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError
+from tenantcollect import AuthenticationError, CollectorOptions, ConfigurationError, RateLimited, TryLater
 
 from .conftest import Calls, collector, recording
 
@@ -39,6 +39,25 @@ def test_g7_missing_dependency_is_named_for_that_tenant_only(make):
     assert len(calls.of("whole")) == 2
     orchestrator.configure("part", "people", {})
     assert orchestrator.run().windows.completed == 2
+
+
+@pytest.mark.parametrize("way", ["try later", "rate limited", "checkpoint"])
+def test_a_naive_time_is_the_collectors_own_mistake(make, way):
+    """No configuration can mend it, so the tenant's stays unquestioned, and the text says what to write."""
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001
+
+    def run(context):
+        if way == "checkpoint":
+            context.checkpoint(naive)
+        raise TryLater(naive) if way == "try later" else RateLimited(naive)
+
+    orchestrator = make({"acme.a": collector(run, options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    orchestrator.run()
+    [row] = orchestrator.explain("t1")
+    assert row.reason == "collector_broken"
+    assert "time zone" in row.detail
+    assert "use an aware" in row.detail
 
 
 def test_g7_cycle_is_named_exactly(make):

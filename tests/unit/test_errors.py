@@ -123,5 +123,5 @@ def test_a_wait_out_of_bounds_is_the_nearest_one(asked: float | str | datetime, 
 
 def test_a_naive_wait_is_refused_where_it_is_written() -> None:
     """The collector's author sees it at the line that raises, not as a wrong wait."""
-    with pytest.raises(ConfigurationError, match="without a time zone"):
+    with pytest.raises(PluginError, match="without a time zone"):
         TryLater(datetime(2026, 1, 1))  # noqa: DTZ001

@@ -22,7 +22,7 @@ SHARED_HOOKS = frozenset({"config", "check", "tables", "erase"})
 SCRIPT_HOOKS = frozenset({"run", "provides", "dependencies", "import_window_duration"})
 """Belong to a script."""
 
-INTERNAL = (*IMPORTING, "/tenantcollect/registry/", "/pluggy/")
+INTERNAL = (*IMPORTING, "/tenantcollect/registry/", "/tenantcollect/collectors.py", "<attrs generated", "/pluggy/")
 DEFAULT_OPTIONS = CollectorOptions()
 
 T = TypeVar("T")
