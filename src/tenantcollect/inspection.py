@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from heapq import nsmallest
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, TypeVar
 
 from attrs import define, evolve
@@ -62,7 +62,7 @@ class Inspection:
 
     def plan(self, selection: Selection, now: datetime, limit: int | None = None) -> Iterator[PlanRow]:
         """What is still to be collected for each key, as if every upstream that can move had arrived."""
-        return islice((_planned(facts, key) for facts, key in self._keys(selection, now)), _bound(limit))
+        return (_planned(facts, key) for facts, key in _first(self._keys(selection, now), limit, key=_stalest_first))
 
     def history(self, selection: Selection, limit: int, before: datetime | None) -> Iterator[AttemptRow]:
         """Attempts, newest first."""
@@ -130,6 +130,13 @@ def _first(rows: Iterable[T], limit: int | None, *, key: Callable[[T], Any]) -> 
     """The first ``limit`` rows in the order of ``key``; no more than these are kept."""
     limit = _bound(limit)
     return sorted(rows, key=key) if limit is None else nsmallest(limit, rows, key=key)
+
+
+def _stalest_first(found: tuple[Facts, Key]) -> tuple[datetime, Key]:
+    """The order of keys by how far they are collected; what was never collected comes first."""
+    facts, key = found
+    coverage = facts.states[key].coverage if key in facts.states else None
+    return (coverage and coverage.end) or BEFORE_ALL, key
 
 
 def _bound(limit: int | None) -> int | None:

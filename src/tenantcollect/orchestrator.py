@@ -189,7 +189,7 @@ class Orchestrator:
     def plan(
         self, tenant_id: Names = None, data_source: Names = None, script: Names = None, *, limit: int | None = None
     ) -> Iterator[PlanRow]:
-        """What is still to be collected for each key."""
+        """What is still to be collected for each key, stalest first."""
         return self._inspection.plan(Selection(tenant_id, data_source, script), self.now(), limit)
 
     def history(

@@ -29,7 +29,7 @@ def plan(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Show which windows are still to be collected."""
+    """Show which windows are still to be collected, stalest key first."""
     from tenantcollect.cli import tables
 
     chosen = (tenant, data_source, script)
