@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from tenantcollect.errors import AuthenticationError as AuthenticationError
     from tenantcollect.errors import CipherKeyMissing as CipherKeyMissing
     from tenantcollect.errors import ConfigurationError as ConfigurationError
+    from tenantcollect.errors import DatabaseReadOnly as DatabaseReadOnly
     from tenantcollect.errors import DatabaseUnavailable as DatabaseUnavailable
+    from tenantcollect.errors import IsolationRefused as IsolationRefused
     from tenantcollect.errors import PluginError as PluginError
     from tenantcollect.errors import RateLimited as RateLimited
     from tenantcollect.errors import SchemaNotCurrent as SchemaNotCurrent
     from tenantcollect.errors import SecretUnreadable as SecretUnreadable
+    from tenantcollect.errors import StorageError as StorageError
     from tenantcollect.errors import TenantcollectError as TenantcollectError
     from tenantcollect.errors import TransactionBroken as TransactionBroken
     from tenantcollect.errors import TryLater as TryLater
@@ -53,9 +56,11 @@ _HOME = {
     "CollectorOptions": "collectors",
     "ConfigurationError": "errors",
     "Context": "collectors",
+    "DatabaseReadOnly": "errors",
     "DatabaseUnavailable": "errors",
     "HoldLifted": "events",
     "HoldPlaced": "events",
+    "IsolationRefused": "errors",
     "Key": "keys",
     "KeyStale": "events",
     "Orchestrator": "orchestrator",
@@ -67,6 +72,7 @@ _HOME = {
     "Secret": "secrets",
     "SecretUnreadable": "errors",
     "Source": "catalog",
+    "StorageError": "errors",
     "TenantcollectError": "errors",
     "TransactionBroken": "errors",
     "TryLater": "errors",

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from urllib.parse import unquote
 
@@ -14,6 +16,7 @@ import pytest
 
 import tenantcollect
 import tenantcollect.testing
+from tenantcollect import contrib
 from tenantcollect.policy import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +98,15 @@ def test_every_public_name_is_documented() -> None:
     """The API page names all that the face exports."""
     text = (DOCS / "reference" / "api.md").read_text("utf-8")
     assert not [name for name in tenantcollect.__all__ if f"`{name}`" not in text]
+
+
+def test_every_part_with_a_library_of_its_own_is_documented() -> None:
+    """The API page names what each module of ``tenantcollect.contrib`` exports."""
+    text = (DOCS / "reference" / "api.md").read_text("utf-8")
+    modules = [import_module(found.name) for found in iter_modules(contrib.__path__, f"{contrib.__name__}.")]
+    names = [f"{module.__name__}.{name}" for module in modules for name in module.__all__]
+    assert len(names) > 1
+    assert not [name for name in names if f"`{name}`" not in text]
 
 
 def test_every_name_of_the_kit_is_documented() -> None:
