@@ -57,6 +57,19 @@ def test_an_upgrade_that_cannot_be_is_refused_dry_or_not(
         assert "run: tenantcollect" not in ended.err
 
 
+@pytest.mark.parametrize("words", [["run"], ["status"], ["explain"], ["history"], ["plan"]])
+def test_tables_of_a_newer_version_stop_a_command(tenantcollect: Command, folder: Path, words: list[str]) -> None:
+    """Exit code 4, and no advice to upgrade what is newer."""
+    assert tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}").code == 0
+    with sqlite3.connect(folder / "tenantcollect.db") as connection:
+        connection.execute("UPDATE tenantcollect_alembic_version SET version_num = '9999'")
+    connection.close()
+    ended = tenantcollect(*words)
+    assert (ended.code, ended.out) == (4, "")
+    assert "at revision 9999, which this version of tenantcollect does not know" in ended.err
+    assert "db upgrade" not in ended.err
+
+
 def test_sql_prints_statements_a_person_can_run(tenantcollect: Command, folder: Path) -> None:
     """``db sql`` prints the whole upgrade for SQLite; what it prints, SQLite accepts. No file is made."""
     ended = tenantcollect("db", "sql")

@@ -2,17 +2,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
 from tenantcollect.backends.sql import SqlBackend, include_name
-from tenantcollect.backends.sql.schema import VERSION_TABLE, tables
+from tenantcollect.backends.sql.schema import VERSION_TABLE, known_revisions, tables
 from tenantcollect.errors import SchemaNotCurrent, StorageError
-from tenantcollect.keys import EVERYTHING
+from tenantcollect.keys import EVERYTHING, Key
 
 
 @pytest.fixture
@@ -136,6 +138,31 @@ def test_a_database_of_a_newer_version_is_refused(backend: SqlBackend, engine: E
     for dry_run in (True, False):
         with pytest.raises(SchemaNotCurrent, match="newer version"):
             backend.schema.upgrade(dry_run=dry_run)
+
+
+def test_the_state_of_a_newer_version_is_not_read(backend: SqlBackend, engine: Engine) -> None:
+    """Its columns may mean something else: every door to the state says what to do, until it is ours again."""
+    backend.schema.upgrade()
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    keys = [Key("acme", "hub", "team")]
+    for door in (
+        lambda: backend.state.ensure([], due_at=datetime.now(UTC)),
+        lambda: list(backend.state.load(keys)),
+        lambda: list(backend.state.load(EVERYTHING)),
+        lambda: list(backend.state.history(EVERYTHING, limit=1)),
+    ):
+        with pytest.raises(SchemaNotCurrent, match="revision 9999, which this version of tenantcollect does not know"):
+            door()
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = :ours"), {"ours": backend.schema.newest()})
+    assert list(backend.state.load(keys)) == []
+
+
+def test_every_migration_is_known_by_the_name_of_its_file() -> None:
+    """So that nobody has to import Alembic to know them."""
+    scripts = ScriptDirectory.from_config(SqlBackend("sqlite:///any.db").schema._config())
+    assert known_revisions() == {script.revision for script in scripts.walk_revisions()}
 
 
 LOSSES = {

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy import URL, Connection, Engine, make_url, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from tenantcollect.backends.sql.dialect import PATIENCE, Dialect, Options
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.postgresql import PostgreSQL
-from tenantcollect.backends.sql.schema import Tables, tables
+from tenantcollect.backends.sql.schema import Tables, known_revisions, tables, version_table
 from tenantcollect.backends.sql.sqlite import SQLite, checked_file
 from tenantcollect.backends.sql.turns import Turns, for_seconds
-from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
+from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent, StorageError
 from tenantcollect.secrets import Masker
 
 __all__ = ["Database", "checked_identifier"]
@@ -55,6 +55,7 @@ class Database:
         self._create = create
         self._own_engine: Engine | None = None
         self._tables: Tables | None = None
+        self._known = False
         self._lock = threading.RLock()
         self.turns = Turns(needed=self.dialect.one_writer)
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -100,6 +101,29 @@ class Database:
                     schema = self.dialect.schema(connection)
             self._tables = tables(schema)
         return self._tables
+
+    def known_tables(self) -> Tables:
+        """Our tables, once their revision is found to be one of ours: what a newer one means nobody here can know.
+
+        Asked once, before a connection is taken; one that is not there, or that we may not see, is left to the
+        statements that follow. Raises :class:`SchemaNotCurrent`.
+        """
+        if not self._known:
+            kept = version_table(self.tables.metadata.schema)
+            try:
+                with self.reading() as connection:
+                    revision = connection.scalar(select(kept.c.version_num))
+            except DatabaseUnavailable:
+                raise
+            except StorageError:
+                revision = None
+            if revision not in (None, *known_revisions()):
+                raise SchemaNotCurrent(
+                    f"Our tables are at revision {revision}, which this version of tenantcollect does not know: "
+                    "a newer one made them; install that one."
+                )
+            self._known = True
+        return self.tables
 
     @property
     def named_schema(self) -> str | None:

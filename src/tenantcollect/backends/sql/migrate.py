@@ -15,13 +15,13 @@ from sqlalchemy import Connection, MetaData, Table, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.schema import PREFIX, VERSION_TABLE
+from tenantcollect.backends.sql.schema import PREFIX, VERSION_TABLE, version_table
 from tenantcollect.errors import SchemaNotCurrent, StorageError
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["Damage", "SqlSchema", "differences", "include_name", "version_table"]
+__all__ = ["Damage", "SqlSchema", "differences", "include_name"]
 
 ALEMBIC = ("alembic.runtime.migration", "alembic.runtime.plugins", "alembic.ddl.impl")
 LOCATION = "tenantcollect.backends.sql:migrations"
@@ -180,11 +180,6 @@ class SqlSchema:
             self._database.named_schema if connection is None else self._database.tables.metadata.schema
         )
         return config
-
-
-def version_table(schema: str | None) -> Table:
-    """The table that holds the revision of ours."""
-    return Table(VERSION_TABLE, MetaData(), schema=schema)
 
 
 def differences(connection: Connection, tables: Iterable[Table]) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ from attrs import frozen
 from sqlalchemy import Connection, Table, text
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.migrate import version_table
+from tenantcollect.backends.sql.schema import version_table
 from tenantcollect.reports import FindingRow
 
 __all__ = ["Found", "found", "missing_rights", "our_rights"]

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import text
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.migrate import version_table
 from tenantcollect.backends.sql.rights import found
+from tenantcollect.backends.sql.schema import version_table
 from tenantcollect.errors import StorageError
 from tenantcollect.reports import FindingRow
 

@@ -1,6 +1,7 @@
 """Our tables (floor: backends; PROTOCOL 3). The migrations make the same ones; a test compares the two."""
 
 from collections.abc import Iterator
+from importlib import resources
 
 from attrs import frozen
 from sqlalchemy import (
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from tenantcollect.backends.sql.columns import BIG, IDENTITY, KEY, KEY_PART, Duration, Json, Utc
 from tenantcollect.backends.sql.expressions import Clock
 
-__all__ = ["PREFIX", "VERSION_TABLE", "Tables", "tables"]
+__all__ = ["PREFIX", "VERSION_TABLE", "Tables", "known_revisions", "tables", "version_table"]
 
 PREFIX = "tenantcollect_"
 VERSION_TABLE = "tenantcollect_alembic_version"
@@ -243,3 +244,14 @@ def _source(metadata: MetaData) -> Table:
         PrimaryKeyConstraint("tenant_id", "data_source", name=f"{name}_pkey"),
         *_lengths("source", "tenant_id", "data_source"),
     )
+
+
+def version_table(schema: str | None) -> Table:
+    """The table that holds the revision of ours; Alembic's, so it is none of them."""
+    return Table(VERSION_TABLE, MetaData(), Column("version_num", Text), schema=schema)
+
+
+def known_revisions() -> set[str]:
+    """Those that this version of the library can lead on from, by the names of their files: Alembic costs too much."""
+    names = (file.name for file in resources.files("tenantcollect.backends.sql.migrations.versions").iterdir())
+    return {name.partition("_")[0] for name in names if name.endswith(".py") and name[:1].isdigit()}

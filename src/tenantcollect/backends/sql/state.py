@@ -80,7 +80,7 @@ class SqlState:
 
     def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
         # The tables are asked for before a connection is taken: a host's pool may have only one.
-        tables, wanted = self._database.tables, iter(sorted(keys, key=lambda new: new.key))
+        tables, wanted = self._database.known_tables(), iter(sorted(keys, key=lambda new: new.key))
         made = 0
         while page := list(islice(wanted, PAGE)):
             with self._database.writing(patient=True) as connection:
@@ -106,7 +106,7 @@ class SqlState:
             yield from page
 
     def _named(self, keys: Collection[Key]) -> Iterator[list[KeyState]]:
-        run, wanted = self._database.tables.run, iter(sorted(set(keys)))
+        run, wanted = self._database.known_tables().run, iter(sorted(set(keys)))
         while page := list(islice(wanted, PAGE)):
             with self._database.reading() as connection:
                 asked = key_rows(connection, page)
@@ -116,7 +116,7 @@ class SqlState:
 
     def _selected(self, selection: Selection) -> Iterator[list[KeyState]]:
         """Page by page, each a read of its own: no transaction stays open while the caller thinks."""
-        run = self._database.tables.run
+        run = self._database.known_tables().run
         last: Key | None = None
         while True:
             with self._database.reading() as connection:
@@ -130,7 +130,7 @@ class SqlState:
             last = states[-1].key
 
     def _states(self) -> Select[Any]:
-        run = self._database.tables.run
+        run = self._database.known_tables().run
         return select(run).order_by(*_key_columns(run))
 
     def open(self, openings: Sequence[Opening]) -> list[Claim]:
@@ -153,7 +153,7 @@ class SqlState:
 
     def _open(self, openings: Sequence[Opening]) -> Sequence[Row[Any]]:
         """From here on every earlier holder is dead: fence and holder are new, and the open window is ours."""
-        run, history = self._database.tables.run, self._database.tables.history
+        run, history = self._database.known_tables().run, self._database.known_tables().history
         dialect = self._database.dialect
         with self._database.single(patient=True) as connection:
             asked = rows(connection, "asked", OPENINGS, map(_asked, openings))
@@ -195,7 +195,7 @@ class SqlState:
 
     def outcome(self, claim: Claim) -> bool:
         """P7, two statements: locking the state row waits for what is in doubt; only then history is asked."""
-        history = self._database.tables.history
+        history = self._database.known_tables().history
         committed = select(history.c.window_id).where(
             history.c.window_id == claim.window_id, history.c.status == Status.COMPLETED.value
         )
@@ -218,7 +218,7 @@ class SqlState:
     @contextmanager
     def _undoubted(self, claim: Claim) -> Iterator[tuple[Connection, Row[Any] | None]]:
         """The state row, locked: whatever was being committed to it has happened, or never will."""
-        run = self._database.tables.run
+        run = self._database.known_tables().run
         row = select(run).where(is_key(run, claim.key)).with_for_update()
         try:
             with self._database.writing(patient=True) as connection:
@@ -229,7 +229,7 @@ class SqlState:
 
     def revise(self, keys: Collection[Key], change: Change) -> set[Key]:
         """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11)."""
-        run, history = self._database.tables.run, self._database.tables.history
+        run, history = self._database.known_tables().run, self._database.known_tables().history
         with self._database.writing(patient=True) as connection:
             asked = key_rows(connection, sorted(set(keys)))
             locked = self._states().join(asked, same_key(run, asked)).with_for_update(of=run)
@@ -244,7 +244,7 @@ class SqlState:
             return set(revisions)
 
     def _revise(self, connection: Connection, key: Key, revision: Revision) -> None:
-        run, history = self._database.tables.run, self._database.tables.history
+        run, history = self._database.known_tables().run, self._database.known_tables().history
         change = update(run).where(is_key(run, key)).values(_revised(run, revision))
         row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one()
         if revision.replayed is not None:
@@ -252,7 +252,7 @@ class SqlState:
 
     def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
         """Newest first, page by page, each a read of its own."""
-        history = self._database.tables.history
+        history = self._database.known_tables().history
         newest = [history.c[name] for name in NEWEST]
         bound: ColumnElement[bool] = true() if before is None else history.c.completed_at < utc(before, "before")
         while limit > 0:
@@ -268,7 +268,7 @@ class SqlState:
 
     def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
         """By the index of (KEY, completed_at): the history of a key may be long."""
-        history = self._database.tables.history
+        history = self._database.known_tables().history
         with self._database.reading() as connection:
             asked = key_rows(connection, keys)
             other = history.alias("other")
