@@ -27,7 +27,7 @@ from tenantcollect.errors import (
     WindowCancelled,
 )
 from tenantcollect.keys import Selection, checked_name, checked_tenant
-from tenantcollect.registry import Registry
+from tenantcollect.registry import Registry, known_names
 from tenantcollect.secrets import MASK, Secret, discreetly
 from tenantcollect.windows import utc
 from tenantcollect.worker import Learn, Resolved
@@ -75,6 +75,7 @@ class Configuring:
         whole = {key: value for key, value in merged.items() if value is not None}
         secret = marked | {value.key for value in stored if value.is_secret}
         self._validate(data_source, whole, secret, unread)
+        self._require_keys(data_source, marked, {*whole, *changes, *unread})
         if dry_run:
             return
         secret |= self._secret_keys(data_source, whole)
@@ -178,6 +179,16 @@ class Configuring:
             unknowable = {*unread, WHOLE} if unread else set()
             if not error.fields or set(error.fields) - later - unknowable:
                 raise
+
+    def _require_keys(self, data_source: str, marked: Iterable[str], keys: Collection[str]) -> None:
+        """Refuse a mark on what is no key: a misspelt one would leave its value shown. It is not repeated, as it may be
+        the value itself.
+        """
+        known = {*keys, *(self.registry.declared_keys(data_source) if self.registry.sound(data_source) else ())}
+        wrong = sorted(str(name) for name in marked if name not in known)
+        if wrong:
+            problem = f"names no key of {data_source}{known_names(wrong[0], known)}"
+            raise ConfigurationError(f"secrets {problem}", fields={"secrets": problem})
 
     def _editable(self) -> EditableCatalog:
         if not isinstance(self.catalog, EditableCatalog):

@@ -9,5 +9,6 @@ collectors of it, ``registry`` answers for all.
 from tenantcollect.registry.discovery import ALLOW_LIST, Problem
 from tenantcollect.registry.executors import installed_executor
 from tenantcollect.registry.registry import Registry
+from tenantcollect.registry.signatures import known_names
 
-__all__ = ["ALLOW_LIST", "Problem", "Registry", "installed_executor"]
+__all__ = ["ALLOW_LIST", "Problem", "Registry", "installed_executor", "known_names"]
