@@ -12,6 +12,7 @@ from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.migrate import SqlSchema, differences
 from tenantcollect.backends.sql.policies import policies
 from tenantcollect.backends.sql.pooling import BY_STATEMENT, WITHOUT_TRANSACTIONS, pooler
+from tenantcollect.backends.sql.postgresql import IN_UTF8, OTHER_ENCODING, UTF8
 from tenantcollect.backends.sql.rights import our_rights
 from tenantcollect.backends.sql.roles import roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS
@@ -30,7 +31,7 @@ READ_WRITE = "ALTER ROLE {} SET default_transaction_read_only = off; or take tha
 SERVER = text(
     "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,"
     " pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS read_only,"
-    " quote_ident(session_user) AS user"
+    " quote_ident(session_user) AS user, current_setting('server_encoding') AS encoding"
 )
 
 
@@ -99,6 +100,8 @@ class SqlDiagnosis:
         told = f"{self._told} is PostgreSQL {server.version}"
         if server.number // 10_000 < OLDEST_POSTGRESQL:
             yield FindingRow.unusable("database", told, f"upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
+        elif server.encoding != UTF8:
+            yield FindingRow.unusable("database", f"{told}; {OTHER_ENCODING.format(server.encoding)}", IN_UTF8)
         elif server.standby:
             yield FindingRow.unusable("database", f"{told}, a standby: it can only be read", PRIMARY)
         elif server.read_only:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, MetaData, Table, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from tenantcollect.backends.sql.engine import Database
+from tenantcollect.backends.sql.postgresql import IN_UTF8, OTHER_ENCODING, UTF8
 from tenantcollect.backends.sql.schema import PREFIX, VERSION_TABLE, version_table
 from tenantcollect.errors import SchemaNotCurrent, StorageError
 
@@ -93,8 +94,12 @@ class SqlSchema:
 
     def _refuse(self, connection: Connection) -> None:
         """Raises :class:`StorageError` for tables that no revision of ours leads on from."""
+        if self._database.dialect.name == "postgresql":
+            encoding = connection.scalar(text("SELECT current_setting('server_encoding')"))
+            if encoding != UTF8:
+                raise StorageError(f"{_sentence(OTHER_ENCODING.format(encoding))}; {IN_UTF8}.")
         if damage := self._damage(connection):
-            raise StorageError(f"{damage.told[0].upper()}{damage.told[1:]}; {damage.cure}.")
+            raise StorageError(f"{_sentence(damage.told)}; {damage.cure}.")
         at = self._at(connection)
         if at is not None:
             self._known(at)
@@ -180,6 +185,10 @@ class SqlSchema:
             self._database.named_schema if connection is None else self._database.tables.metadata.schema
         )
         return config
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def differences(connection: Connection, tables: Iterable[Table]) -> tuple[list[str], list[str]]:

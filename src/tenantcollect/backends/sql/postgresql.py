@@ -21,6 +21,7 @@ __all__ = ["PostgreSQL"]
 # Half a minute of silence from a vanished server is enough; what the URL says goes first.
 CONNECTING: Mapping[str, Any] = {
     "connect_timeout": 10,
+    "client_encoding": "UTF8",
     "keepalives": 1,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -29,6 +30,9 @@ CONNECTING: Mapping[str, Any] = {
 }
 NO_SUCH_ROLE = ("22023", "42501")
 DOCTOR = "tenantcollect doctor"
+UTF8 = "UTF8"
+OTHER_ENCODING = "the encoding of the database is {}, which cannot hold every text"
+IN_UTF8 = "make one with: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'; and restore a dump into it"
 # What a collector may have changed, as it was when its transaction began.
 FOUND = "tenantcollect_found_settings"
 
