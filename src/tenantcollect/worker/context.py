@@ -39,19 +39,19 @@ class MaskingLogger(logging.LoggerAdapter[logging.Logger]):
         self._key, self._masker = key, masker
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """The message masked, with the key in front; an exception becomes masked text, and so does what is extra."""
+        """The message masked and cut, with the key in front; an exception becomes a text like it, as what is extra."""
         error = kwargs.pop("exc_info", None)
         if error:
             raised = error if isinstance(error, BaseException) else _current_exception()
             msg = f"{msg}\n{error_text(raised)}" if raised else msg
-        text = self._masker.mask(str(msg))
+        text = self._masker.storable(str(msg))
         if kwargs.get("extra"):
             kwargs["extra"] = {name: self._masked(value) for name, value in kwargs["extra"].items()}
         return f"[{one_line(str(self._key))}] {text}", kwargs
 
     def _masked(self, value: Any) -> Any:
-        """A text, masked; a number stays one unless it is a secret."""
-        masked = self._masker.mask(text := str(value))
+        """A text, masked and cut; a number stays one unless it is a secret."""
+        masked = self._masker.storable(text := str(value))
         return value if isinstance(value, int | float | None) and masked == text else masked
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
