@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from tenantcollect.telling import words
+
 __all__ = ["missing_table"]
 
 UNDEFINED_TABLE = "42P01"
@@ -10,9 +12,9 @@ UNDEFINED_TABLE = "42P01"
 def missing_table(error: BaseException, declared: Collection[str]) -> str | None:
     """Which of the ``declared`` tables a database error says is not there, with the cure; None if it says no such."""
     driver_error = getattr(error, "orig", None) or error
-    words = str(driver_error).split("\n", 1)[0]
-    if getattr(driver_error, "sqlstate", None) != UNDEFINED_TABLE and "no such table" not in words:
+    told = words(driver_error).split("\n", 1)[0]
+    if getattr(driver_error, "sqlstate", None) != UNDEFINED_TABLE and "no such table" not in told:
         return None
-    said = {word.strip("\"'.,:;").rpartition(".")[2] for word in words.replace('"', " ").split()}
+    said = {word.strip("\"'.,:;").rpartition(".")[2] for word in told.replace('"', " ").split()}
     name = next((name for name in declared if name in said), None)
     return f"The collector's table {name} is not there yet; run: tenantcollect db upgrade" if name else None

@@ -15,6 +15,7 @@ from tenantcollect.errors import (
     LeaseLost,
     OutcomeUnknown,
     Overloaded,
+    PluginError,
     StorageError,
     TransactionConflict,
     WindowCancelled,
@@ -26,6 +27,7 @@ from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
+from tenantcollect.telling import told
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.missing import missing_table
 from tenantcollect.worker.parts import Parts
@@ -136,7 +138,7 @@ class Worker:
         try:
             if turn.transaction is not None:
                 turn.transaction.abandon()
-            outcome = self._settle(turn, masker, error)
+            outcome = self._settled(turn, masker, error)
         except LeaseLost:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
@@ -146,6 +148,18 @@ class Worker:
             outcome = Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=type(unforeseen).__name__)
         self._release(turn, outcome)
         return evolve(outcome, completed=turn.completed)
+
+    def _settled(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+        """As below; an error whose own code raises, whatever it is asked for, is settled as its class (G8)."""
+        try:
+            return self._settle(turn, masker, error)
+        except (LeaseLost, StorageError, KeyboardInterrupt):
+            raise
+        except BaseException as raised:
+            if error is None:
+                raise
+            what = f"{type(error).__name__} was raised, which cannot be told: it raises {told(raised)}"
+            return self._settle(turn, masker, PluginError(what))
 
     def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
         """Store what the turn ended with. A database that takes that is there, whatever became of the window's own
