@@ -1,6 +1,7 @@
-"""What a person orders: pause, resume, backfill, replay. Each raises the fence of what it touches (floor: passes).
+"""What a person orders: trigger, pause, resume, backfill, replay (floor: passes).
 
-A holder that is at work then cannot seal, so nobody walks on with an old plan (PROTOCOL 2.11).
+Pause, backfill and replay raise the fence of what they touch: a holder that is at work then cannot seal, so nobody
+walks on with an old plan (PROTOCOL 2.11). Trigger and resume only make keys due.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -34,7 +34,7 @@ def dependencies() -> list[str]:
 
 @hookimpl
 def import_window_duration() -> timedelta:
-    """A month: few enough commits for one transaction in most repositories."""
+    """A quarter: few enough commits for one transaction in most repositories."""
     return timedelta(days=90)
 
 
