@@ -1,5 +1,7 @@
 """Every page is true: its code runs, its links lead somewhere, what it shows of the code is what the code says."""
 
+import ast
+import builtins
 import importlib.util
 import os
 import re
@@ -82,6 +84,26 @@ def anchors(page: Path) -> set[str]:
     """The headings as GitHub and MyST name them."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "how-to").glob("*.md")), ids=named)
+def test_no_block_needs_what_its_reader_cannot_see(page: Path) -> None:
+    """What is set up behind a page is what its reader has anyway: no name of it stands in a block."""
+    hidden, shown, needed = set(), set(dir(builtins)), set()
+    for block in loaded(Path(__file__).with_name("page.py")).blocks(page.read_text("utf-8")):
+        if block.kind not in ("python", "setup"):
+            continue
+        names = [node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Name | ast.alias | ast.arg)]
+        made = {node.asname or node.name for node in names if isinstance(node, ast.alias)}
+        made |= {node.arg for node in names if isinstance(node, ast.arg)}
+        made |= {node.id for node in names if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        if block.kind == "setup":
+            hidden |= made
+            continue
+        shown |= made
+        used = {node.id for node in names if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        needed |= (used - shown) & hidden
+    assert not needed
 
 
 GENERATED = [path for path in PAGES if "<!-- generated: " in path.read_text("utf-8")]
