@@ -39,8 +39,11 @@ class Commands:
         self, selection: Selection, now: datetime, *, until: datetime | None, detail: str, dry_run: bool
     ) -> list[Key]:
         """Hold the selection until ``until`` (None = until resumed), also what no pass has seen yet; open windows are
-        dropped.
+        dropped. Raises :class:`ConfigurationError` for a time that has passed: nothing would be held.
         """
+        if until is not None and until <= now:
+            problem = "must lie in the future"
+            raise ConfigurationError(f"until {problem}", fields={"until": problem})
         detail, keys = _text(detail, "detail"), list[Key]()
         for facts in self._facts(selection, now):
             mine = sorted(filter(selection.matches, facts.known()))

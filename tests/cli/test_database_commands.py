@@ -64,6 +64,11 @@ def test_tables_of_a_newer_version_stop_a_command(tenantcollect: Command, folder
     with sqlite3.connect(folder / "tenantcollect.db") as connection:
         connection.execute("UPDATE tenantcollect_alembic_version SET version_num = '9999'")
     connection.close()
+    current = tenantcollect("db", "current")
+    assert (current.code, "if a newer version of tenantcollect made the tables, install that one" in current.err) == (
+        4,
+        True,
+    )
     ended = tenantcollect(*words)
     assert (ended.code, ended.out) == (4, "")
     assert "at revision 9999, which this version of tenantcollect does not know" in ended.err

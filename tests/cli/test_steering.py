@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command, Ended
 
 
@@ -60,3 +62,21 @@ def test_a_tenant_that_is_not_there_is_said_so(tenantcollect: Command) -> None:
     ended = tenantcollect("pause", "nobody")
     assert (ended.code, ended.out) == (2, "")
     assert "no such key: nobody" in ended.err
+
+
+def test_a_pause_that_is_over_is_refused(tenantcollect: Command, folder: Path) -> None:
+    """It would hold nothing, and say that it does."""
+    assert tenantcollect("config", "set", "acme", "git", f"GIT_REPOSITORY={folder}").code == 0
+    ended = tenantcollect("pause", "acme", "--until", "2020-01-01T00:00:00Z", "--dry-run")
+    assert (ended.code, ended.out) == (2, "")
+    assert "until must lie in the future" in ended.err
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "plan", "history", "check", "run"])
+def test_where_nothing_is_configured_that_is_said(tenantcollect: Command, command: str) -> None:
+    """At night an empty answer is taken for a good one, also of the wrong database."""
+    assert tenantcollect("db", "upgrade").code == 0
+    ended = tenantcollect(command)
+    assert ended.code == 0
+    assert "no tenant has a data source configured here" in ended.err
+    assert tenantcollect(command, "--json").err == ""

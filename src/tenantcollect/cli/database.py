@@ -49,7 +49,8 @@ def current(context: typer.Context, json: Json = False) -> None:
     else:
         say(f"{database} is at revision {at or 'none'}; the newest is {newest}")
     if at != newest:
-        note("run: tenantcollect db upgrade")
+        newer = "" if at is None else "; if a newer version of tenantcollect made the tables, install that one"
+        note(f"run: tenantcollect db upgrade{newer}")
         raise typer.Exit(UNUSABLE_DATABASE)
 
 

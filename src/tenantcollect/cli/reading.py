@@ -190,7 +190,7 @@ def _show(
     after: Callable[[Sequence[Any]], None] | None = None,
 ) -> None:
     from tenantcollect.cli.printing import LONGEST_TABLE, print_json_rows, print_table
-    from tenantcollect.cli.selecting import require_some
+    from tenantcollect.cli.selecting import require_some, tell_if_nothing_is_configured
 
     with target_of(context).orchestrator() as orchestrator:
         database = database_of(orchestrator)
@@ -203,5 +203,7 @@ def _show(
         if json:
             return
         printed = print_table(database, title, columns, chain(first, rows), limit or LONGEST_TABLE)
+        if not first:
+            tell_if_nothing_is_configured(orchestrator)
         if after:
             after(printed)

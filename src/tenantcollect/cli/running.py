@@ -50,7 +50,7 @@ def run(
 ) -> None:
     """Run one pass: collect all that is due."""
     from tenantcollect.cli.printing import print_object
-    from tenantcollect.cli.selecting import require_some
+    from tenantcollect.cli.selecting import require_some, tell_if_nothing_is_configured
     from tenantcollect.settings import Settings
 
     _refuse_with_app(context)
@@ -71,6 +71,8 @@ def run(
             require_some(orchestrator, chosen)
         if not json:
             _print(database_of(orchestrator), report, f"{target.command} explain")
+            if not report.keys and not report.error:
+                tell_if_nothing_is_configured(orchestrator)
     if code := exit_code(report, exit_zero):
         raise typer.Exit(code)
 

@@ -42,5 +42,13 @@ def require_some(orchestrator: "Orchestrator", chosen: Chosen) -> None:
     raise ConfigurationError(f"no such key: {shown.removesuffix('/*')}{hint}")
 
 
+def tell_if_nothing_is_configured(orchestrator: "Orchestrator") -> None:
+    """Nothing to show may be the wrong database."""
+    from tenantcollect.cli.printing import note
+
+    if not any(True for _ in orchestrator.configured()):
+        note("no tenant has a data source configured here; is this the right database?")
+
+
 def _given(names: Names) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
