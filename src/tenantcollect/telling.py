@@ -6,9 +6,16 @@ Their ``__str__`` may itself raise, or end the process: nothing here does.
 from collections.abc import Collection
 from traceback import walk_tb
 
-__all__ = ["IMPORTING", "place", "told", "words"]
+__all__ = ["IMPORTING", "class_name", "place", "told", "words"]
 
 IMPORTING = ("importlib",)
+NAME_OF_CLASS = type.__dict__["__name__"]
+"""Asked so, a class says its name whatever its metaclass makes of ``__name__``."""
+
+
+def class_name(error: BaseException) -> str:
+    """The name of an error's class, which runs none of the error's own code."""
+    return str(NAME_OF_CLASS.__get__(type(error)))
 
 
 def words(error: BaseException) -> str:
@@ -38,4 +45,4 @@ def place(error: BaseException, beside: Collection[str] = IMPORTING) -> str | No
 def told(error: BaseException, beside: Collection[str] = IMPORTING) -> str:
     """``Class: message at file:line``, as far as there is a message and a place."""
     message, where = words(error), place(error, beside)
-    return type(error).__name__ + (f": {message}" if message else "") + (f" at {where}" if where else "")
+    return class_name(error) + (f": {message}" if message else "") + (f" at {where}" if where else "")

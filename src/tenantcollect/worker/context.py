@@ -14,11 +14,20 @@ from attrs import define, field
 from tenantcollect.errors import ConfigurationError, PluginError, TenantcollectError
 from tenantcollect.keys import Key
 from tenantcollect.secrets import Masker, one_line
-from tenantcollect.telling import words
+from tenantcollect.telling import class_name, words
 from tenantcollect.windows import Window, utc
 from tenantcollect.worker.turn import Turn
 
-__all__ = ["MaskingLogger", "WindowContext", "error_text", "spoken"]
+__all__ = [
+    "MaskingLogger",
+    "WindowContext",
+    "checked_json",
+    "checked_records",
+    "class_name",
+    "error_text",
+    "spoken",
+    "words_of",
+]
 
 MOST_WARNINGS = 20
 LONGEST_WARNING = 500
@@ -29,6 +38,8 @@ MOST_CAUSES = 3
 ABOUT_VALUES = ("22", "23")
 """SQLSTATE classes whose message repeats data of a row."""
 LARGEST_JSON = 1024 * 1024
+MOST_RECORDS = 2**63 - 1
+"""What a column of the history can hold."""
 
 
 class MaskingLogger(logging.LoggerAdapter[logging.Logger]):
@@ -121,7 +132,7 @@ def _headline(error: BaseException) -> str:
     """Class and message of an error, without the values of any row."""
     driver_error = getattr(error, "orig", None) or (error if getattr(error, "sqlstate", None) else None)
     if driver_error is None:
-        return f"{type(error).__name__}: {_words(error)}"
+        return f"{class_name(error)}: {words_of(error)}"
     diagnostics = getattr(driver_error, "diag", None)
     details = {
         "SQLSTATE": getattr(driver_error, "sqlstate", None) or getattr(driver_error, "sqlite_errorname", None),
@@ -132,13 +143,13 @@ def _headline(error: BaseException) -> str:
     known = ", ".join(f"{name} {value}" for name, value in details.items() if value)
     said = getattr(diagnostics, "message_primary", None)  # of what has none, the lines below repeat data
     message = one_line(said) if said else str(driver_error).split("\n", 1)[0]
-    names = dict.fromkeys([type(error).__name__, type(driver_error).__name__])
+    names = dict.fromkeys([class_name(error), class_name(driver_error)])
     if str(details["SQLSTATE"]).startswith(ABOUT_VALUES):
         return f"{': '.join(names)} ({known})"
     return f"{': '.join(names)}: {message}" + (f" ({known})" if known else "")
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """The message, of whatever class: one that cannot even be written must not cost more than its window.
 
     Of pydantic's without the input, of which it shows a shortened form that nobody could mask.
@@ -146,9 +157,9 @@ def _words(error: BaseException) -> str:
     try:
         if type(error).__module__.partition(".")[0].startswith("pydantic") and hasattr(error, "errors"):
             return _without_input(error)
-    except Exception:  # noqa: BLE001 - somebody else's class, which only says that it is pydantic's
+        return words(error)
+    except BaseException:  # noqa: BLE001 - somebody else's class, or its __str__
         return "(its message cannot be written)"
-    return words(error)
 
 
 def _without_input(error: Any) -> str:
@@ -221,3 +232,17 @@ def checked_json(value: Any, what: str) -> Any:
     if len(text) > LARGEST_JSON:
         raise PluginError(f"{what} is {len(text)} bytes as JSON; the limit is {LARGEST_JSON}")
     return json.loads(text)
+
+
+def checked_records(collector: str, records: object) -> int | None:
+    """What ``run`` returned, if it is None or a number of records; raises :class:`PluginError` otherwise."""
+    if records is None:
+        return None
+    if isinstance(records, int) and not isinstance(records, bool):
+        number = int.__int__(records)  # a class of the collector's own would travel, and be stored
+        if 0 <= number <= MOST_RECORDS:
+            return number
+        what = "a negative number" if number < 0 else "a number beyond 2**63"
+    else:
+        what = type(records).__name__
+    raise PluginError(f"run() of {collector} returned {what}; return the number of records, or nothing")

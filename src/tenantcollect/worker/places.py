@@ -1,6 +1,6 @@
 """Where windows run: in threads of this process, with objects (floor: engine). Other places: ``errands``."""
 
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -45,10 +45,11 @@ class Threads:
 
     def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
         """See :meth:`Place.ended`; an executor that was shut down has cancelled what it had not begun."""
-        try:
-            outcome: Outcome = future.result()
-        except CancelledError:
+        if future.cancelled():
             return self.worker.bury(turn, turn.cancelled or WindowCancelled("The executor was shut down."))
+        if (error := future.exception()) is not None:
+            return self.worker.bury(turn, turn.cancelled or error)
+        outcome: Outcome = future.result()
         return outcome
 
     def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:  # noqa: ARG002 - the thread times itself

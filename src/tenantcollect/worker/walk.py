@@ -31,7 +31,7 @@ from tenantcollect.policy import Reason, Record, ease
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, KeyState, Resume, Seal, Status, WindowTransaction
 from tenantcollect.windows import NOTHING, Window
-from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, error_text, spoken
+from tenantcollect.worker.context import MaskingLogger, WindowContext, checked_json, checked_records, error_text, spoken
 from tenantcollect.worker.parts import Parts, Resolved
 from tenantcollect.worker.patience import patiently, pause
 from tenantcollect.worker.turn import Turn, wake_dependents
@@ -303,12 +303,3 @@ def _end_if_forked(here: int) -> None:
     """A collector's fork that comes back from ``run`` is nobody's: it ends here, and the window is its parent's."""
     if os.getpid() != here:
         os._exit(0)
-
-
-def checked_records(collector: str, records: object) -> int | None:
-    """What ``run`` returned, if it is a number of records or None; raises :class:`PluginError` otherwise."""
-    if records is None or (isinstance(records, int) and not isinstance(records, bool) and records >= 0):
-        return records
-    raise PluginError(
-        f"run() of {collector} returned {type(records).__name__}; return the number of records, or nothing"
-    )

@@ -5,7 +5,9 @@ walk ──> error? ──> abandon, react (policy), close, hold ──> defer, 
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from attrs import evolve, frozen
@@ -27,8 +29,7 @@ from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
-from tenantcollect.telling import told
-from tenantcollect.worker.context import error_text
+from tenantcollect.worker.context import class_name, error_text
 from tenantcollect.worker.missing import missing_table
 from tenantcollect.worker.parts import Parts
 from tenantcollect.worker.patience import patiently
@@ -70,23 +71,26 @@ class Worker:
     def walk(self, turn: Turn, *, in_child: bool = False) -> Outcome:
         """Run windows of ``turn`` until there is none left, it must stop, or one fails. Raises nothing.
 
-        In a child a fault of the database is only told: whether it is the child's or everybody's, its parent finds
-        out, who also ends the turn.
+        In a child a fault of the database is only told, and whatever else keeps the turn from being ended there:
+        whether it is the child's or everybody's, its parent finds out, who also ends the turn.
         """
         turn.thread, walk = threading.current_thread(), Walk(self.parts, turn)
         error = _raised(walk.go)
+        text = self._text(turn, walk.masker, error)  # this may hang: the end is claimed only then
         if in_child and error is not None and _storage_fault(error):
             if turn.transaction is not None:
                 turn.transaction.abandon()
-            return Outcome(key=turn.lease.key, down=walk.masker.storable(error_text(error)))
-        return self._end(turn, walk.masker, error)
+            return Outcome(key=turn.lease.key, down=text)
+        if not turn.end():
+            return Outcome(key=turn.lease.key, completed=turn.completed, lost=True)
+        return self._concluded(turn, error, text, in_child=in_child)
 
     def give_up(self, turn: Turn) -> Outcome | None:
         """End an overdue turn from outside its thread, which may be hung; None if it has just ended itself."""
         if not turn.end(given_up=True):
             return None
         logger.error("[%s] the window did not end when it was told to; its thread is left behind", turn.lease.key)
-        return self._concluded(turn, Masker(), turn.cancelled or WindowTimedOut())
+        return self._concluded_as(turn, turn.cancelled or WindowTimedOut())
 
     def bury(self, turn: Turn, error: BaseException) -> Outcome:
         """End the turn of a process that is gone. What it had sealed counts: the database is asked (PROTOCOL 2.8)."""
@@ -102,7 +106,7 @@ class Worker:
         turn.completed = left.completed
         if standing is not None:
             turn.claim = standing
-            return self._concluded(turn, Masker(), error)
+            return self._concluded_as(turn, error)
         self.give_back(turn, left)
         return left
 
@@ -126,42 +130,52 @@ class Worker:
         counted = now.failures > turn.state.failures
         return Outcome(key=key, completed=len(sealed), reason=reason, failed=counted, error=error)
 
-    def _end(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
-        """End a turn from inside, unless somebody has given it up."""
-        if not turn.end():
-            return Outcome(key=turn.lease.key, completed=turn.completed, lost=True)
-        return self._concluded(turn, masker, error)
+    def _text(self, turn: Turn, masker: Masker, error: BaseException | None) -> str:
+        """What is stored of ``error``, masked; its class alone where its own code keeps the rest from being written.
 
-    def _concluded(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+        What the frames it came through hold is let go: it may be all the memory there is.
+        """
+        if error is None:
+            return ""
+        try:
+            hint = missing_table(error, self.parts.tables(turn.lease.key.data_source))
+            return masker.storable("\n".join(filter(None, (hint, error_text(error)))))
+        except BaseException:  # noqa: BLE001 - somebody else's attributes, or what a collector left of this process
+            return masker.storable(class_name(error))
+        finally:
+            _clear_frames(error)
+
+    def _concluded_as(self, turn: Turn, error: BaseException) -> Outcome:
+        return self._concluded(turn, error, self._text(turn, Masker(), error))
+
+    def _concluded(self, turn: Turn, error: BaseException | None, text: str, *, in_child: bool = False) -> Outcome:
         """The one way out of a turn: abandon, store, release, wake."""
         key = turn.lease.key
         try:
             if turn.transaction is not None:
                 turn.transaction.abandon()
-            outcome = self._settled(turn, masker, error)
+            outcome = self._settle(turn, error, text)
         except LeaseLost:
             outcome = Outcome(key=key, lost=True)
         except StorageError as storage_error:
             outcome = Outcome(key=key, down=str(storage_error), error=str(storage_error))
-        except Exception as unforeseen:  # noqa: BLE001 - logged, masked; the other turns go on
-            logger.error("[%s] the turn could not be ended: %s", key, masker.mask(error_text(unforeseen)))
-            outcome = Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=type(unforeseen).__name__)
+        except BaseException as unforeseen:  # noqa: BLE001 - the other turns go on
+            if in_child:
+                return Outcome(key=key, down=f"the turn could not be ended: {class_name(unforeseen)}")
+            outcome = self._plainly(turn, text, unforeseen)
         self._release(turn, outcome)
         return evolve(outcome, completed=turn.completed)
 
-    def _settled(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
-        """As below; an error whose own code raises, whatever it is asked for, is settled as its class (G8)."""
+    def _plainly(self, turn: Turn, text: str, unforeseen: BaseException) -> Outcome:
+        """Store the attempt as a failure like any other, whatever there was to know of its error (G8)."""
+        key, name = turn.lease.key, class_name(unforeseen)
+        logger.error("[%s] what its turn ended with could not be looked at: %s", key, name)
         try:
-            return self._settle(turn, masker, error)
-        except (LeaseLost, StorageError, KeyboardInterrupt):
-            raise
-        except BaseException as raised:
-            if error is None:
-                raise
-            what = f"{type(error).__name__} was raised, which cannot be told: it raises {told(raised)}"
-            return self._settle(turn, masker, PluginError(what))
+            return self._react(turn, PluginError(name), text or name)
+        except BaseException as again:  # noqa: BLE001 - the next look at the key tells it from the open window
+            return Outcome(key=key, reason=Reason.BACKOFF, failed=True, error=class_name(again))
 
-    def _settle(self, turn: Turn, masker: Masker, error: BaseException | None) -> Outcome:
+    def _settle(self, turn: Turn, error: BaseException | None, text: str) -> Outcome:
         """Store what the turn ended with. A database that takes that is there, whatever became of the window's own
         connection: then only this key has failed, and nobody else is kept from running (G4).
         """
@@ -171,7 +185,6 @@ class Worker:
         if isinstance(error, LeaseLost | OutcomeUnknown):
             # What is in doubt is left alone: the next look at the key is told by the database.
             return Outcome(key=key, lost=True)
-        text = masker.storable(error_text(error))
         if isinstance(error, WindowCancelled) and not isinstance(error, WindowTimedOut):
             self._close(turn.claim, turn.failure(Reason.RUNNABLE, text))
             return Outcome(key=key, reason=Reason.RUNNABLE)
@@ -179,9 +192,9 @@ class Worker:
             retry_at = self.parts.clock() + self.parts.settings.retry_delay
             self._close(turn.claim, turn.failure(Reason.BACKOFF, text, retry_at=retry_at))
             return Outcome(key=key, down=text, error=text, retry_at=retry_at)
-        return self._react(turn, masker, error)
+        return self._react(turn, error, text)
 
-    def _react(self, turn: Turn, masker: Masker, error: BaseException) -> Outcome:
+    def _react(self, turn: Turn, error: BaseException, text: str) -> Outcome:
         key, claim, now = turn.lease.key, turn.claim, self.parts.clock()
         record = Record(
             failures=turn.state.failures,
@@ -190,8 +203,6 @@ class Worker:
         )
         delay = self.parts.settings.retry_delay
         reaction = react(error, window=claim.window, record=record, now=now, first_delay=delay)
-        hint = missing_table(error, self.parts.tables(key.data_source))
-        text = masker.storable("\n".join(filter(None, (hint, error_text(error)))))
         again = reaction.reason is Reason.RUNNABLE
         self._close(
             claim,
@@ -274,3 +285,13 @@ def _raised(walk: Callable[[], None]) -> BaseException | None:
     except BaseException as error:  # noqa: BLE001 - SystemExit of a collector costs its own window, no more
         return error
     return None
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Forget the locals of the frames that ``error`` and what led to it came through."""
+    seen: set[int] = set()
+    with suppress(BaseException):
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ if error.__cause__ is not None else error.__context__
