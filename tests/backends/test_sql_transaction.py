@@ -376,6 +376,28 @@ def test_a_former_holder_is_evicted_by_the_next(postgresql: PostgresqlHarness) -
     assert postgresql.rows() == [("acme", 0)]
 
 
+@pytest.mark.parametrize("evict", [True, False])
+def test_what_a_killed_process_left_at_work_is_ended_by_who_asks_after_it(
+    postgresql: PostgresqlHarness, evict: bool
+) -> None:
+    """A server goes on with a statement that nobody waits for; what may still be sealed is the same without that."""
+    killed = begun(postgresql)
+    postgresql.mark(killed, "mine")
+    backend = SqlBackend(postgresql.url, evict=evict)
+    assert backend.state.standing(killed.claim) == killed.claim
+    backend.close()
+    count = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :tag")
+
+    def at_work() -> int:
+        with outside(postgresql).connect() as connection:
+            return connection.scalar(count, {"tag": f"tc:{killed.claim.token}"}) or 0
+
+    deadline = time.monotonic() + 10
+    while at_work() == evict:
+        assert time.monotonic() < deadline
+    killed.abandon()
+
+
 def test_conflicts_losses_and_overload_are_told_apart(postgresql: PostgresqlHarness) -> None:
     """An error of the collector's SQL that is the database's fault is translated; the collector's own is not."""
     for state, kind in (

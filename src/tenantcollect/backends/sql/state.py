@@ -203,6 +203,8 @@ class SqlState:
             return connection.scalar(committed) is not None
 
     def standing(self, claim: Claim) -> Claim | None:
+        """Who asks works under the claim no more; what a killed process left at work on the server is ended."""
+        self._evict_former([claim.token])
         with self._undoubted(claim) as (_, row):
             if row is None or (row.fence, row.holder, bool(row.open_window_id)) != (claim.fence, claim.token, True):
                 return None
