@@ -94,8 +94,8 @@ class Context(Protocol):
 
     def checkpoint(self, until: datetime | None = None) -> None:
         """Make what was written durable. With ``until`` (aware): seal ``[start, until)`` and go on with the rest;
-        without: commit rows and ``resume``, the window stays to be finished. The rest has its ``window_timeout`` once
-        more; without ``until`` up to ten of them in all, since nobody sees an end.
+        without: commit rows and ``resume``, the window stays to be finished. The window has its ``window_timeout``
+        once more, up to ten of them in all. ``until`` may end the call: what the pass has no time for is planned anew.
 
         Where ``until`` is the end of the window there is no rest, and nothing is sealed before ``run`` returns: what
         was written since the last checkpoint is dropped if it raises. Raises :class:`PluginError` when ``until`` is

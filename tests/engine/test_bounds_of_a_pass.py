@@ -1,15 +1,18 @@
 """What a pass may take, what it says when that ends it, and what must not end it: G4, G7, G9."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 
 from tenantcollect import CollectorOptions, ConfigurationError, Orchestrator
 from tenantcollect.backends.memory.transaction import MemoryTransaction
 from tenantcollect.catalog import Source
-from tenantcollect.errors import OutcomeUnknown, TransactionConflict
+from tenantcollect.errors import OutcomeUnknown, TransactionConflict, WindowCancelled
 from tenantcollect.keys import EVERYTHING
+from tenantcollect.passes import sweep
 
 from .conftest import START, Calls, collector, recording
 
@@ -56,6 +59,64 @@ def test_g4_checkpoints_without_an_end_do_not_hold_a_slot_for_ever(make):
     assert report.windows.failed == 1
     [row] = orchestrator.history()
     assert "WindowTimedOut" in row.error
+
+
+def test_g4_parts_without_an_end_do_not_hold_a_slot_for_ever(make):
+    """Nor is a window that seals ever smaller parts of itself; what it sealed stays."""
+
+    def endless(start, end, context, **_):
+        patience = time.monotonic() + 10
+        while time.monotonic() < patience:
+            context.checkpoint(context.window.start + (end - context.window.start) / 1000)
+
+    options = CollectorOptions(initial_range=DAY, window_timeout=timedelta(milliseconds=50))
+    orchestrator = make({"acme.a": collector(recording(Calls(), endless), options=options)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run()
+    assert report.windows.failed == 1
+    assert report.windows.completed > 10
+    assert "WindowTimedOut" in next(orchestrator.history(limit=1)).error
+
+
+@pytest.mark.parametrize("how", ["stop", "time"])
+@pytest.mark.parametrize("then", ["passes it on", "swallows it", "takes offence"])
+def test_a_pass_that_is_to_end_does_so_where_a_part_was_sealed(make, how, then):
+    """As between two windows: nothing has failed, whatever the collector makes of it; the next pass has the rest."""
+    calls = Calls()
+
+    def in_halves(start, end, context, **_):
+        if len(calls.made) == 1:
+            orchestrator.stop() if how == "stop" else Event().wait(0.4)
+        try:
+            context.checkpoint(start + (end - start) / 2)
+        except WindowCancelled:
+            if then == "passes it on":
+                raise
+            assert then == "swallows it"
+        return 1
+
+    orchestrator = make({"acme.a": collector(recording(calls, in_halves), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run(max_duration=0.3)
+    assert (report.windows.completed, report.windows.failed, report.error) == (1, 0, None)
+    assert [row.reason for row in report.keys] == ["runnable"]
+    assert [row.status for row in orchestrator.history()] == ["COMPLETED"]
+    assert orchestrator.run().windows.failed == 0
+    assert calls.of("t1") == [(START - DAY, START), (START - DAY / 2, START)]
+    assert next(orchestrator.status()).coverage == ((START - DAY, START),)
+
+
+def test_g4_a_key_whose_turn_is_over_gives_its_slot_away_where_a_part_was_sealed(make, monkeypatch):
+    """Those that wait come first; the rest is collected by the same pass."""
+    monkeypatch.setattr(sweep, "TURN_SECONDS", 0)
+    calls = Calls()
+    run = recording(calls, lambda start, end, context, **_: context.checkpoint(start + (end - start) / 2))
+    orchestrator = make({"acme.a": collector(run, options=ONE_DAY)}, concurrency=1)
+    for tenant in ("t1", "t2"):
+        orchestrator.configure(tenant, "acme", {})
+    assert orchestrator.run(max_windows=4).windows.failed == 0
+    assert [tenant for tenant, *_ in calls.made[:2]] == ["t1", "t2"]
+    assert calls.of("t1")[:2] == [(START - DAY, START), (START - DAY / 2, START)]
 
 
 def test_a_history_from_the_year_1_looks_back_no_further(make):

@@ -124,6 +124,25 @@ def test_a_child_begins_nothing_that_was_taken_over(elsewhere, backend):
     assert called == ["before"]
 
 
+def test_a_child_that_goes_on_sealing_parts_is_ended_with_the_pass(make):
+    """Its time is up again and again, and then it is asked whether the pass has any for it: nothing has failed."""
+
+    def in_parts(start_date, end_date, context):
+        while True:
+            context.checkpoint(context.window.start + (end_date - context.window.start) / 100)
+            Event().wait(0.02)
+
+    options = CollectorOptions(initial_range=timedelta(days=1), window_timeout=timedelta(seconds=0.5))
+    collectors = {"hub.item": collector(in_parts, options=options)}
+    with ThreadPoolExecutor(1) as executor:
+        parent = make(collectors, executor=executor, perform=make(collectors).perform)
+        parent.configure("acme", "hub", {})
+        report = parent.run(max_duration=0.5)
+    assert (report.windows.failed, report.error) == (0, None)
+    assert report.windows.completed > 10
+    assert next(parent.status()).failures == 0
+
+
 def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, backend):
     """Windows that were still queued are no failures; their leases are given back."""
     executor, begun, shut = ThreadPoolExecutor(1), Event(), Event()

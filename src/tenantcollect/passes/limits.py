@@ -43,8 +43,12 @@ class Limits:
             self._taken -= 1
 
     @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        age = time.monotonic() - self._started
+        return self.max_duration is not None and age >= self.max_duration.total_seconds()
+
+    @property
     def spent(self) -> bool:
         """Whether no further window may be begun."""
-        age = time.monotonic() - self._started
-        late = self.max_duration is not None and age >= self.max_duration.total_seconds()
-        return late or (self.max_windows is not None and self._taken >= self.max_windows)
+        return self.late or (self.max_windows is not None and self._taken >= self.max_windows)

@@ -276,13 +276,12 @@ class Pass:
         )
 
     def _turn(self, lease: Lease, claim: Claim, facts: Facts) -> Turn:
-        key = lease.key
-        began = time.monotonic()
+        key, began = lease.key, time.monotonic()
 
-        def may_continue() -> bool:
+        def may_go_on() -> bool:
             out_of_turn = self._crowded and time.monotonic() - began > TURN_SECONDS
             limited = (key.tenant_id, key.data_source) in self._limited
-            return not (out_of_turn or limited or self.stop.is_set() or self._down) and self.limits.take()
+            return not (out_of_turn or limited or self.stop.is_set() or self._down or self.limits.late)
 
         return Turn(
             lease=lease,
@@ -296,7 +295,8 @@ class Pass:
             dependents=[facts.key(name) for name in facts.graph.downstreams(key.collector)],
             descendants=[facts.key(name) for name in facts.graph.descendants(key.collector)],
             next_step=self._planner(facts, key),
-            may_continue=may_continue,
+            may_continue=lambda: may_go_on() and self.limits.take(),
+            may_go_on=may_go_on,
         )
 
     def _planner(self, facts: Facts, key: Key) -> Callable[[KeyState], Window | datetime | None]:

@@ -18,7 +18,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tenantcollect.collectors import Collector
-from tenantcollect.errors import ChildDied, StorageError, WindowTimedOut
+from tenantcollect.errors import ChildDied, StorageError, WindowCancelled, WindowTimedOut
 from tenantcollect.events import Event
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
@@ -144,7 +144,9 @@ class Children:
         if state.window_seq == claim.window_seq:
             return False
         turn.claim = evolve(claim, window_seq=state.window_seq, window=state.open_window)
-        (turn.restart if state.open_window.start > claim.window.start else turn.extend)()
+        turn.extend()
+        if not turn.may_go_on():
+            turn.cancel(WindowCancelled("The pass has no time for the rest of the window; a later one has."))
         return not turn.overdue
 
     def give_up(self, turn: Turn, future: Future[Any] | None) -> Outcome | None:

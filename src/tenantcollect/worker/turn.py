@@ -19,8 +19,12 @@ from tenantcollect.windows import Window
 __all__ = ["Turn", "wake_dependents"]
 
 MOST_TIMEOUTS = 10
-"""How many times its timeout a window may take that seals nothing but goes on making rows durable."""
+"""How many times its timeout a window may take that goes on making rows, or parts of it, durable."""
 NextStep = Callable[[KeyState], Window | datetime | None]
+
+
+def _yes() -> bool:
+    return True
 
 
 @define(kw_only=True, eq=False)
@@ -28,7 +32,8 @@ class Turn:
     """A leased key, from its opening to its release; the walking thread, the heartbeat and the pass share it.
 
     ``seen`` is the schedule's row that it was claimed for. ``next_step`` plans what follows after a seal: a window, or
-    when to look at the key again, None = at once. ``may_continue`` is asked before each further window.
+    when to look at the key again, None = at once. ``may_continue`` is asked before each further window, and
+    ``may_go_on`` before what is left of a window whose part was sealed.
     """
 
     lease: Lease
@@ -43,6 +48,7 @@ class Turn:
     descendants: Collection[Key]
     next_step: NextStep
     may_continue: Callable[[], bool]
+    may_go_on: Callable[[], bool] = _yes
     transaction: WindowTransaction | None = None
     thread: threading.Thread | None = None
     progress: str | None = None
@@ -85,16 +91,12 @@ class Turn:
         self.claim = claim
         self.progress = None
         self.timeout = timeout
-        self.restart()
-
-    def restart(self) -> None:
-        """Give the window its whole time once more: a part of it was sealed, and the rest is a window of its own."""
-        self._latest = time.monotonic() + MOST_TIMEOUTS * self.timeout.total_seconds()
+        self._latest = time.monotonic() + MOST_TIMEOUTS * timeout.total_seconds()
         self.extend()
 
     def extend(self) -> None:
-        """Give the window its timeout once more, up to ten in all: rows of it have just become durable, but no end
-        of them is in sight.
+        """Give the window its timeout once more, up to ten in all: rows of it, or a part, have just become durable,
+        but no end of them is in sight.
         """
         self.deadline = min(time.monotonic() + self.timeout.total_seconds(), self._latest)
 

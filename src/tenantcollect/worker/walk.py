@@ -7,7 +7,7 @@ open ──> env ──> run ──> seal ──> next window under the same cla
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +45,8 @@ WAKE_EVERY_SECONDS = 1.0
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 OURS = (StorageError, LeaseLost, WindowCancelled)
 """What a collector can only pass on: raised by itself it says nothing of the database or of the lease (G4)."""
+Following = Callable[[KeyState], Window | None]
+"""What goes on under the same claim after a seal, told the key's state by then."""
 
 
 @define
@@ -58,13 +60,18 @@ class Walk:
     _current: WindowContext | None = None
     _started: float = field(factory=time.monotonic)
     _cut_off: bool = False
+    _parted: bool = False
     _told: TenantcollectError | None = None
 
     def go(self) -> None:
         """Run windows until there is none left or the turn must end; raises what a window ended with."""
         claim: Claim | None = self.turn.claim
-        while claim is not None:
-            claim = self._window(claim.window)
+        try:
+            while claim is not None:
+                claim = self._window(claim.window)
+        except BaseException:
+            if not self._parted:  # else the turn has ended with the part, whatever its collector makes of that
+                raise
 
     def _window(self, window: Window) -> Claim | None:
         """Run until ``window`` is sealed whole; what was certainly not applied is tried again (PROTOCOL 5)."""
@@ -142,7 +149,7 @@ class Walk:
             _end_if_forked(here)
         if turn.cancelled is not None:
             raise turn.cancelled
-        claim = self._seal(context, context.window, checked_records(collector.name, records), final=True)
+        claim = self._seal(context, context.window, checked_records(collector.name, records), self._following)
         transaction.abandon()
         return claim
 
@@ -181,14 +188,22 @@ class Walk:
         return context
 
     def _seal_part(self, context: WindowContext, until: datetime) -> Window:
-        """``checkpoint(until)``: seal the part, and go on with the rest under the same claim."""
+        """``checkpoint(until)``: seal the part, and go on with the rest under the same claim; if the pass has no time
+        for that, the turn ends here, as between two windows.
+        """
         self._require_current(context)
+        rest = Window(until, context.window.end)
         with self._telling():
-            self._seal(context, Window(context.window.start, until), None, final=False)
+            going_on = self.turn.may_go_on()
+            self._seal(context, Window(context.window.start, until), None, lambda _: rest if going_on else None)
+            if not going_on:
+                self._parted = True
+                self.turn.cancel(WindowCancelled("The pass has no time for the rest of the window; a later one has."))
+                context.raise_if_cancelled()
             if self._cut_off:
                 raise DatabaseUnavailable("The connection was lost after a checkpoint; the rest is run again.")
-        self.turn.restart()
-        return Window(until, context.window.end)
+        self.turn.extend()
+        return rest
 
     def _require_current(self, context: WindowContext) -> None:
         """A context that somebody kept must not seal a part of a later window."""
@@ -218,9 +233,9 @@ class Walk:
             self.turn.state = evolve(self.turn.state, resume=resume, window_seq=claim.window_seq)
         self.turn.claim = claim
 
-    def _seal(self, context: WindowContext, part: Window, records: int | None, *, final: bool) -> Claim | None:
+    def _seal(self, context: WindowContext, part: Window, records: int | None, following: Following) -> Claim | None:
         turn = self.turn
-        seal, state = self._sealed(context, part, records, final=final)
+        seal, state = self._sealed(context, part, records, following)
         before = turn.claim
         after = self._commit(before, seal)
         turn.state = evolve(state, window_seq=before.window_seq + 1)
@@ -230,7 +245,7 @@ class Walk:
         return after
 
     def _sealed(
-        self, context: WindowContext, part: Window, records: int | None, *, final: bool
+        self, context: WindowContext, part: Window, records: int | None, following: Following
     ) -> tuple[Seal, KeyState]:
         """The seal of ``part``, and the key's state after it."""
         turn, old = self.turn, self.turn.state
@@ -250,7 +265,7 @@ class Walk:
             window_limit=record.window_limit,
             last_record_at=self.parts.clock() if records else old.last_record_at,
         )
-        following = self._following(state) if final else Window(part.end, context.window.end)
+        then = following(state)
         seal = Seal(
             window=part,
             coverage=coverage,
@@ -260,7 +275,7 @@ class Walk:
             records=records,
             warnings=tuple(context.warnings),
             last_record_at=state.last_record_at,
-            next=turn.claim.onto(following) if following else None,
+            next=turn.claim.onto(then) if then else None,
         )
         return seal, state
 
