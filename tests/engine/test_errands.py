@@ -19,31 +19,37 @@ TWO_DAYS = CollectorOptions(initial_range=timedelta(days=2))
 
 
 class Elsewhere(Executor):
-    """Runs a call at once; ``loses`` = its process dies before it can say how it went."""
+    """Runs a call at once; ``loses`` = its process dies, of this or of something, before it can say how it went."""
 
-    def __init__(self, *, loses: bool = False) -> None:
+    def __init__(self, *, loses: bool | ChildDied = False) -> None:
         self.loses = loses
 
     def submit(self, fn, /, *args, **kwargs):
         future: Future = Future()
         future.set_running_or_notify_cancel()
         result = fn(*args, **kwargs)
-        future.set_exception(ChildDied()) if self.loses else future.set_result(result)
+        died = self.loses if isinstance(self.loses, ChildDied) else ChildDied()
+        future.set_exception(died) if self.loses else future.set_result(result)
         return future
+
+
+def _nothing(_: object) -> None:
+    """Nobody asked for more."""
 
 
 @pytest.fixture
 def elsewhere(make):
     """Makes the orchestrator of a parent whose windows are run by another one, and what it tells of."""
 
-    def both(run: Callable, *, loses: bool = False, before: Callable[[Errand], object] | None = None):
+    def both(run: Callable, *, loses: bool = False, before=_nothing, instead=None, after=_nothing):
         collectors = {"hub.item": collector(run, options=TWO_DAYS)}
         child = make(collectors)
 
         def perform(errand: Errand) -> Report:
-            if before is not None:
-                before(errand)
-            return child.perform(errand)
+            before(errand)
+            report = instead(errand) if instead else child.perform(errand)
+            after(report)
+            return report
 
         parent = make(collectors, executor=Elsewhere(loses=loses), perform=perform)
         told: list = []
@@ -122,6 +128,16 @@ def test_a_child_begins_nothing_that_was_taken_over(elsewhere, backend):
     parent, _ = elsewhere(lambda: called.append("run"), before=take_over)
     parent.run(max_windows=1)
     assert called == ["before"]
+
+
+def test_x09_a_child_that_is_lost_while_the_pass_ends_has_not_failed(elsewhere, backend):
+    """Whoever told the pass to end may have told its children too."""
+    parent, _ = elsewhere(lambda: 1, loses=True, instead=lambda _: parent.stop())
+    report = parent.run()
+    assert (report.windows.failed, report.error) == (0, None)
+    assert [(row.status, row.reason) for row in parent.history()] == [("FAILED", "runnable")]
+    assert next(parent.status()).failures == 0
+    assert backend.locks.holders([KEY]) == {}
 
 
 def test_a_child_that_goes_on_sealing_parts_is_ended_with_the_pass(make):

@@ -297,6 +297,7 @@ class Pass:
             next_step=self._planner(facts, key),
             may_continue=lambda: may_go_on() and self.limits.take(),
             may_go_on=may_go_on,
+            stopping=self.stop.is_set,
         )
 
     def _planner(self, facts: Facts, key: Key) -> Callable[[KeyState], Window | datetime | None]:

@@ -10,7 +10,7 @@ that a collector cannot starve it.
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from tenantcollect.schedule import Entry
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, State
 from tenantcollect.windows import Window
+from tenantcollect.worker.context import class_name
 from tenantcollect.worker.places import Place, Threads
 from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
@@ -107,11 +108,10 @@ class Children:
 
     def ended(self, turn: Turn, future: Future[Any]) -> Outcome:
         """See :meth:`~tenantcollect.worker.places.Place.ended`."""
-        try:
-            report: Report = future.result()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the death of one child
-            died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({type(error).__name__})")
-            return self.worker.bury(turn, turn.cancelled or died)
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is not None:
+            return self._lost(turn, error)
+        report: Report = future.result()
         wrong = report.error if report.outcome is None else report.outcome.down
         if report.outcome is None or wrong:
             return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {wrong}"))
@@ -123,6 +123,13 @@ class Children:
         for event in report.events:
             self.worker.parts.emit(event)
         return report.outcome
+
+    def _lost(self, turn: Turn, error: BaseException) -> Outcome:
+        """A child has died, of whatever; while the pass is told to end, so may its children be."""
+        died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({class_name(error)})")
+        if not turn.cancelled and turn.stopping():
+            turn.cancel(WindowCancelled(f"The pass was told to stop. {died}"))
+        return self.worker.bury(turn, turn.cancelled or died)
 
     def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:
         """See :meth:`~tenantcollect.worker.places.Place.overdue`; the time of a window counts from its beginning."""

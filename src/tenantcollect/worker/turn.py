@@ -33,7 +33,7 @@ class Turn:
 
     ``seen`` is the schedule's row that it was claimed for. ``next_step`` plans what follows after a seal: a window, or
     when to look at the key again, None = at once. ``may_continue`` is asked before each further window, and
-    ``may_go_on`` before what is left of a window whose part was sealed.
+    ``may_go_on`` before what is left of a window whose part was sealed. ``stopping`` = the pass was told to stop.
     """
 
     lease: Lease
@@ -49,6 +49,7 @@ class Turn:
     next_step: NextStep
     may_continue: Callable[[], bool]
     may_go_on: Callable[[], bool] = _yes
+    stopping: Callable[[], bool] = bool
     transaction: WindowTransaction | None = None
     thread: threading.Thread | None = None
     progress: str | None = None
