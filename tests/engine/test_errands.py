@@ -159,6 +159,20 @@ def test_a_child_that_goes_on_sealing_parts_is_ended_with_the_pass(make):
     assert next(parent.status()).failures == 0
 
 
+def test_what_a_child_logs_beyond_a_thousand_lines_is_counted(elsewhere, caplog):
+    """Nobody takes the thousand for all there was."""
+
+    def talk(context):
+        for number in range(1005):
+            context.logger.warning("line %s", number)
+
+    parent, _ = elsewhere(talk)
+    parent.run(max_windows=1)
+    told = [record.getMessage() for record in caplog.records if record.module == "errands"]
+    assert len(told) == 1001
+    assert told[-1] == "5 more lines of this window were dropped"
+
+
 def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, backend):
     """Windows that were still queued are no failures; their leases are given back."""
     executor, begun, shut = ThreadPoolExecutor(1), Event(), Event()

@@ -244,12 +244,15 @@ class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.kept: list[Line] = []
+        self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line; beyond a thousand they are dropped."""
+        """Keep a line; beyond a thousand they are counted."""
         if len(self.kept) < MOST_LINES:
             text = Masker().storable(self.format(record))
             self.kept.append(Line(logger=record.name, level=record.levelno, text=text))
+        else:
+            self.dropped += 1
 
     @classmethod
     @contextmanager
@@ -264,3 +267,6 @@ class _Lines(logging.Handler):
         finally:
             ours.setLevel(before)
             ours.removeHandler(handler)
+            if handler.dropped:
+                text = f"{handler.dropped} more lines of this window were dropped"
+                handler.kept.append(Line(logger=logger.name, level=logging.WARNING, text=text))
