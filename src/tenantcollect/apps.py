@@ -10,7 +10,15 @@ from tenantcollect.errors import ConfigurationError, TenantcollectError
 from tenantcollect.orchestrator import Orchestrator
 from tenantcollect.telling import told
 
-__all__ = ["from_app"]
+__all__ = ["checked_app", "from_app"]
+
+
+def checked_app(name: object) -> tuple[str, str]:
+    """The module and the attribute that ``module:attribute`` names. Raises :class:`ConfigurationError` for no such."""
+    module, colon, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not (module and colon and attribute):
+        raise ConfigurationError(f"app {name!r} is not of the form module:attribute, such as myapp.sync:orchestrator")
+    return module, attribute
 
 T = TypeVar("T")
 
@@ -20,9 +28,7 @@ def from_app(name: str) -> Orchestrator:
 
     Modules in the current directory can be imported. Raises :class:`ConfigurationError`, whatever the app raises.
     """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ConfigurationError(f"app {name!r} is not of the form module:attribute, such as myapp.sync:orchestrator")
+    module, attribute = checked_app(name)
     imported = _guarded(f"app {name!r} cannot be imported", partial(_imported, module))
     found = _attribute(name, imported, module, attribute)
     if not isinstance(found, Orchestrator) and callable(found):

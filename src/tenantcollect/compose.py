@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, field, frozen
 
-from tenantcollect.apps import from_app
+from tenantcollect.apps import checked_app, from_app
 from tenantcollect.catalog import Catalog
 from tenantcollect.ciphers import Cipher
 from tenantcollect.configuring import ResolveEnv
@@ -54,13 +54,24 @@ class Recipe:
                 "catalog, a cipher); say how a child builds this orchestrator: "
                 'connect(..., app="myapp.sync:orchestrator")'
             )
+        if self.app is not None:
+            checked_app(self.app)
 
     def __call__(self, errand: Errand) -> Report:
         """Run the window of ``errand`` here. What cannot be built or begun is told: errors do not travel."""
         try:
-            return _built(self).perform(errand)
+            orchestrator = _built(self)
         except BaseException as error:  # noqa: BLE001 - the host's module may even exit
-            return Report(outcome=None, error=Masker().storable(error_text(error)))
+            return self._useless(f"the orchestrator cannot be built in a child process: {_told(error)}")
+        try:
+            report = orchestrator.perform(errand)
+        except BaseException as error:  # noqa: BLE001 - a collector's own, which its turn could not end
+            return Report(outcome=None, error=_told(error))
+        return report if report.usable else self._useless(report.error)
+
+    def _useless(self, why: str | None) -> Report:
+        """No window can run here."""
+        return Report(outcome=None, error=f"app {self.app!r}: {why}" if self.app else why, usable=False)
 
     def prepare(self) -> None:
         """Build the orchestrator before the first window needs it."""
@@ -79,6 +90,10 @@ class Recipe:
             cipher=self.cipher,
             **asdict(self.settings),
         )
+
+
+def _told(error: BaseException) -> str:
+    return Masker().storable(error_text(error))
 
 
 @cache

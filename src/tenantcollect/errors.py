@@ -159,6 +159,9 @@ class WindowTimedOut(WindowCancelled):
 class ChildDied(TenantcollectError):
     """The process that ran this window ended before the window did; what was not durable yet is collected again."""
 
+    begun = True
+    """False = it ended before it could begin any window."""
+
 
 class TransactionBroken(TenantcollectError):
     """The collector ended the framework's transaction; nothing of this window was kept.

@@ -7,9 +7,10 @@ from threading import Event
 
 import pytest
 
-from tenantcollect import CollectorOptions, WindowCommitted, WindowFailed
+from tenantcollect import CollectorOptions, Orchestrator, WindowCommitted, WindowFailed
+from tenantcollect.backends.memory import MemoryBackend
 from tenantcollect.errors import ChildDied
-from tenantcollect.keys import Key
+from tenantcollect.keys import EVERYTHING, Key
 from tenantcollect.state import Opening
 from tenantcollect.worker import Errand, Report
 from tests.engine.conftest import collector
@@ -102,7 +103,7 @@ def test_what_cannot_begin_says_why(make, backend):
 def test_a_command_before_the_child_begins_leaves_no_lease_behind(elsewhere, backend):
     """A fence that was raised meanwhile: nothing is run, and the key is free at once."""
     parent, _ = elsewhere(lambda: 1, before=lambda _: parent.replay("acme"))
-    parent.run(max_windows=1)
+    assert parent.run(max_windows=1).error is None
     assert backend.locks.holders([KEY]) == {}
     assert {row.status for row in parent.history()} == {"REPLAYED", "ABANDONED"}
 
@@ -128,6 +129,51 @@ def test_a_child_begins_nothing_that_was_taken_over(elsewhere, backend):
     parent, _ = elsewhere(lambda: called.append("run"), before=take_over)
     parent.run(max_windows=1)
     assert called == ["before"]
+
+
+def test_where_no_window_can_run_the_pass_ends_and_no_key_is_blamed(make, backend):
+    """A wrong app is nobody's failure: the report says what is wrong, and every key is as it was."""
+    parent = make(
+        {"hub.item": collector(lambda: 1, options=TWO_DAYS)},
+        executor=Elsewhere(),
+        perform=lambda _: Report(outcome=None, error="there is no 'build' in 'myapp'", usable=False),
+    )
+    for tenant in ("acme", "globex", "initech", "umbrella", "wayne"):
+        parent.configure(tenant, "hub", {})
+    report = parent.run()
+    assert report.error == "No window can run: there is no 'build' in 'myapp'"
+    assert (report.windows.failed, list(parent.history())) == (0, [])
+    assert {(row.status, row.reason, row.error) for row in parent.status()} == {("PENDING", "runnable", None)}
+    assert backend.locks.holders([state.key for state in backend.state.load(EVERYTHING)]) == {}
+
+
+def test_a_child_that_dies_before_it_begins_is_no_fault_of_its_tenant(make):
+    """Where children cannot start, the pass ends and says so."""
+    died = ChildDied("it was not even imported")
+    died.begun = False
+    parent = make(
+        {"hub.item": collector(lambda: 1, options=TWO_DAYS)}, executor=Elsewhere(loses=died), perform=lambda _: None
+    )
+    parent.configure("acme", "hub", {})
+    report = parent.run()
+    assert report.error == "No window can run: it was not even imported"
+    assert (report.windows.failed, list(parent.history())) == (0, [])
+
+
+def test_a_child_on_another_database_says_so(make, clock):
+    """It would find nothing to do there, pass after pass, and nobody would know why."""
+    elsewhere = MemoryBackend(clock=clock)
+    parts = {"state": elsewhere.state, "locks": elsewhere.locks, "catalog": elsewhere.catalog}
+    child = Orchestrator(**parts, clock=clock, collectors={"hub.item": collector(lambda: 1, options=TWO_DAYS)})
+    parent = make({"hub.item": collector(lambda: 1)}, executor=Elsewhere(), perform=child.perform)
+    parent.configure("acme", "hub", {})
+    assert "on another database: acme/hub/item was not claimed there" in parent.run().error
+    child.configure("acme", "hub", {})  # the key is there, but nobody ever claimed it
+    assert "on another database" in parent.run().error
+    for _ in range(9):  # as in a copy that has a life of its own
+        child.replay("acme")
+    assert "on another database" in parent.run().error
+    child.close()
 
 
 def test_x09_a_child_that_is_lost_while_the_pass_ends_has_not_failed(elsewhere, backend):

@@ -18,7 +18,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tenantcollect.collectors import Collector
-from tenantcollect.errors import ChildDied, StorageError, WindowCancelled, WindowTimedOut
+from tenantcollect.errors import ChildDied, ConfigurationError, StorageError, WindowCancelled, WindowTimedOut
 from tenantcollect.events import Event
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
@@ -27,6 +27,7 @@ from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, State
 from tenantcollect.windows import Window
 from tenantcollect.worker.context import class_name
+from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.places import Place, Threads
 from tenantcollect.worker.slots import DaemonThreads
 from tenantcollect.worker.turn import Turn
@@ -74,11 +75,12 @@ class Line:
 class Report:
     """What a child sends back: how the turn ended, and what is to be told of it here.
 
-    ``outcome`` None = it could not begin, and ``error`` says why.
+    ``outcome`` None = it could not begin, and ``error`` says why; ``usable`` False = no other window could either.
     """
 
     outcome: Outcome | None
     error: str | None = None
+    usable: bool = True
     events: tuple[Event, ...] = ()
     lines: tuple[Line, ...] = ()
 
@@ -112,6 +114,8 @@ class Children:
         if error is not None:
             return self._lost(turn, error)
         report: Report = future.result()
+        if not report.usable:
+            return self.worker.unbegun(turn, f"No window can run: {report.error}")
         wrong = report.error if report.outcome is None else report.outcome.down
         if report.outcome is None or wrong:
             return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {wrong}"))
@@ -129,6 +133,8 @@ class Children:
         died = error if isinstance(error, ChildDied) else ChildDied(f"{ChildDied()} ({class_name(error)})")
         if not turn.cancelled and turn.stopping():
             turn.cancel(WindowCancelled(f"The pass was told to stop. {died}"))
+        if not turn.cancelled and not died.begun:
+            return self.worker.unbegun(turn, f"No window can run: {died}")
         return self.worker.bury(turn, turn.cancelled or died)
 
     def overdue(self, turn: Turn, future: Future[Any] | None) -> bool:
@@ -179,7 +185,10 @@ def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
     settings = evolve(worker.parts.settings, window_timeout=errand.timeout)
     parts = evolve(worker.parts, emit=events.append, settings=settings)
     with _Lines.collected(errand.log_level) as lines:
-        turn = _turn(errand, parts.state, collector)
+        try:
+            turn = _turn(errand, parts.state, collector)
+        except (ConfigurationError, StorageError) as error:
+            return Report(outcome=None, error=Masker().storable(str(error)), usable=False)
         if turn is None:
             return Report(outcome=Outcome(key=errand.claim.key, lost=True))
         with _watched(turn, parts.state):
@@ -188,9 +197,15 @@ def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
 
 
 def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
-    """The turn as a child walks it: one window, and no heartbeat; None if nobody may run it any more."""
-    found = next(iter(state.load([errand.claim.key])), None)
-    if found is None or found.fence != errand.claim.fence or found.open_window is None:
+    """The turn as a child walks it: one window, and no heartbeat; None if nobody may run it any more.
+
+    Raises :class:`ConfigurationError` where the claim is not known: the parent knows whether it has just lost it.
+    Raises :class:`StorageError`.
+    """
+    found = next(iter(patiently(lambda: list(state.load([errand.claim.key])))), None)
+    if found is None or found.fence != errand.claim.fence:
+        raise ConfigurationError(f"this orchestrator is on another database: {errand.claim.key} was not claimed there")
+    if found.open_window is None:
         return None
     return Turn(
         lease=errand.lease,

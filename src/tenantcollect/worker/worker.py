@@ -47,7 +47,8 @@ BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 class Outcome:
     """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits.
 
-    ``lost`` = another holder has the key. ``down`` = the database, not the collector, was at fault, and how.
+    ``lost`` = another holder has the key. ``down`` = not the collector was at fault but what all windows need, the
+    database or the processes they run in, and how.
     It travels between processes, so it holds no exception: one that cannot be unpickled breaks a whole pool.
     """
 
@@ -91,6 +92,22 @@ class Worker:
             return None
         logger.error("[%s] the window did not end when it was told to; its thread is left behind", turn.lease.key)
         return self._concluded_as(turn, turn.cancelled or WindowTimedOut())
+
+    def unbegun(self, turn: Turn, why: str) -> Outcome:
+        """End the turn of a window that could not be begun, nor could any other: it leaves no trace in its history.
+
+        One whose claim is gone could not be begun for that alone, and says nothing of the others.
+        """
+        turn.end()
+        outcome = Outcome(key=turn.lease.key, down=why)
+        try:
+            patiently(lambda: self.parts.state.close(turn.claim))
+        except LeaseLost:
+            outcome = Outcome(key=turn.lease.key, lost=True)
+        except StorageError as error:
+            logger.warning("[%s] its window stays open until the key is claimed again: %s", turn.lease.key, error)
+        self.give_back(turn, outcome)
+        return outcome
 
     def bury(self, turn: Turn, error: BaseException) -> Outcome:
         """End the turn of a process that is gone. What it had sealed counts: the database is asked (PROTOCOL 2.8)."""
