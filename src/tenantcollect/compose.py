@@ -1,5 +1,6 @@
 """The defaults: from an engine or a URL to an orchestrator, here or in a child (floor: compose)."""
 
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
@@ -45,7 +46,7 @@ class Recipe:
     schema: str | None = None
     collector_role: str | None = None
     settings: Settings = field(factory=Settings)
-    cipher: MakeCipher | None = field(default=None, eq=False, repr=False)
+    cipher: MakeCipher | None = field(default=None, eq=pickle.dumps, repr=False)  # eq: what travels, not which object
 
     def __attrs_post_init__(self) -> None:
         if self.app is None and self.url is None:

@@ -2,9 +2,14 @@
 
 import os
 from datetime import timedelta
+from functools import partial
 
 from tenantcollect import CollectorOptions, Orchestrator, connect, hookimpl
+from tenantcollect.ciphers import Cipher
+from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.contrib.processes import Processes
+
+KEYS = ["b2xkIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGVzISE=", "bmV3IGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGVzISE="]
 
 
 class Source:
@@ -56,3 +61,11 @@ def elsewhere() -> Orchestrator:
 def empty() -> Orchestrator:
     """It is on a database that has no tables."""
     return connect("sqlite:///empty.db", collectors=COLLECTORS)
+
+
+def cipher(number: int) -> Cipher:
+    """With one of the two keys."""
+    return FernetCipher([KEYS[number]])
+
+
+OLD, NEW = partial(cipher, 0), partial(cipher, 1)

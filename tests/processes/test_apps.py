@@ -1,8 +1,13 @@
 """How a child builds the orchestrator of its parent, and what is said where it cannot (PROTOCOL 6)."""
 
+import pickle
+from functools import partial
+
 import pytest
 
 from tenantcollect import ConfigurationError
+from tenantcollect.compose import Recipe
+from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.contrib.processes import Processes
 from tests.processes import apps
 
@@ -12,3 +17,18 @@ def test_an_app_that_names_no_attribute_is_refused_where_it_is_given(sqlite_url:
     """Not by each child, for each tenant."""
     with pytest.raises(ConfigurationError, match="not of the form module:attribute"):
         apps.parent(sqlite_url, Processes(), app)
+
+
+def test_recipes_are_the_same_if_all_that_travels_is(sqlite_url: str) -> None:
+    """Also one whose cipher is made by an object, which arrives as a new one with every window."""
+    recipe = Recipe(url=sqlite_url, cipher=apps.OLD)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert hash(pickle.loads(pickle.dumps(recipe))) == hash(recipe)
+    assert Recipe(url=sqlite_url, cipher=apps.NEW) != recipe
+    assert Recipe(url=sqlite_url) != recipe
+
+
+def test_g6_what_travels_to_a_child_shows_no_key_and_no_password() -> None:
+    """Its repr may stand in a log of the executor's."""
+    recipe = Recipe(url="postgresql://u:hunter2@db/x", cipher=partial(FernetCipher, ["k" * 43]))
+    assert not any(secret in repr(recipe) for secret in ("hunter2", "kkkk"))

@@ -4,14 +4,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tenantcollect.compose import Recipe
-from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.contrib.processes import Processes
 from tenantcollect.errors import ChildDied
 from tests.processes import deeds
@@ -93,9 +90,3 @@ def test_a_child_that_never_begins_can_be_ended(executor: Processes) -> None:
     assert time.monotonic() - began < 30
     with pytest.raises(ChildDied, match="told to end"):
         stuck.result(0)
-
-
-def test_g6_what_travels_to_a_child_shows_no_key_and_no_password() -> None:
-    """Its repr may stand in a log of the executor's."""
-    recipe = Recipe(url="postgresql://u:hunter2@db/x", cipher=partial(FernetCipher, ["k" * 43]))
-    assert not any(secret in repr(recipe) for secret in ("hunter2", "kkkk"))
