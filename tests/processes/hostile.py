@@ -19,7 +19,7 @@ from tenantcollect import CollectorOptions, Context, Orchestrator, connect, hook
 from tenantcollect.contrib.processes import Processes
 
 FOREVER = 1000
-DAYS = 3
+DAYS = 2
 MEMORY = 300 * 2**20
 
 metadata = sa.MetaData()
@@ -53,6 +53,13 @@ def eat_memory() -> None:
     assert eaten
 
 
+def eat_slowly() -> None:
+    """More than a child may have, in small pieces, so that nothing is left of it."""
+    eaten = []
+    while True:
+        eaten.append(bytearray(2**20))
+
+
 def leave_a_thread() -> None:
     """A thread that outlives its window."""
     threading.Thread(target=time.sleep, args=(FOREVER,), daemon=True).start()
@@ -81,6 +88,16 @@ def raise_base() -> None:
     raise LastStraw("enough")
 
 
+class NoText(Exception):
+    def __str__(self) -> str:
+        return b"no text"  # type: ignore[return-value]  # noqa: PLE0307
+
+
+def raise_without_text() -> None:
+    """Raise what cannot be written down."""
+    raise NoText
+
+
 HANGS = ("hang_in_c", "ignore_sigterm")
 DEEDS = {
     "hang_in_c": hang_in_c,
@@ -88,13 +105,18 @@ DEEDS = {
     "exit": lambda: os._exit(7),
     "segfault": lambda: ctypes.string_at(0),
     "sys_exit": lambda: sys.exit(0),
+    "exit_quietly": lambda: os._exit(0),
+    "be_signalled": lambda: os.kill(os.getpid(), signal.SIGRTMIN + 6),
     "eat_memory": eat_memory,
+    "eat_slowly": eat_slowly,
     "leave_a_thread": leave_a_thread,
     "leave_a_process": leave_a_process,
     "fork": fork,
     "close_all_files": lambda: os.closerange(3, 256),
     "print_much": print_much,
+    "signal_its_group": lambda: os.killpg(0, signal.SIGTERM),
     "raise_base": raise_base,
+    "raise_without_text": raise_without_text,
     "behave": lambda: None,
 }
 

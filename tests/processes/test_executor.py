@@ -1,9 +1,9 @@
 """The executor by itself: which child runs what, and what becomes of one that dies (G4)."""
 
 import os
+import resource
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,30 +16,48 @@ from tests.processes import deeds
 PATIENCE = 60
 
 
-@pytest.fixture
-def executor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    """Children that find the tests' own modules; all of them are ended with the test."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    executor = Processes()
-    yield executor
-    executor.shutdown(cancel_futures=True)
+def until_there(file: Path) -> str:
+    """What a child wrote, as soon as it did."""
+    deadline = time.monotonic() + PATIENCE
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return file.read_text()
 
 
-def test_a_child_is_reused_until_it_is_spoiled(executor: Processes, tmp_path: Path) -> None:
-    """A window that leaves a thread, or no folder to stand in, gets its result, and the next one a new child."""
+@pytest.mark.parametrize("what", deeds.LEAVINGS)
+def test_a_child_is_reused_until_it_is_spoiled(executor: Processes, what: str) -> None:
+    """A window that changes what is everybody's in its process gets its result, and the next one a new child."""
     first = executor.submit(deeds.process).result(PATIENCE)
-    assert executor.submit(deeds.leave_thread).result(PATIENCE) == first
-    second = executor.submit(deeds.leave_folder, str(tmp_path / "gone")).result(PATIENCE)
-    assert second != first
-    assert executor.submit(deeds.process).result(PATIENCE) not in (first, second)
+    assert executor.submit(deeds.leave, what).result(PATIENCE) == first
+    assert executor.submit(deeds.process).result(PATIENCE) != first
 
 
-def test_a_child_serves_so_many_windows_and_no_more(executor: Processes) -> None:
+def test_a_folder_that_is_gone_is_not_handed_on(executor: Processes, tmp_path: Path) -> None:
+    """A window that leaves no folder to stand in gets its result, and the next one a new child."""
+    first = executor.submit(deeds.leave_folder, str(tmp_path / "gone")).result(PATIENCE)
+    assert executor.submit(deeds.process).result(PATIENCE) != first
+
+
+def test_a_child_serves_so_many_windows_and_no_more(importable: None) -> None:
     """What leaks slowly ends with the process."""
-    short = Processes(max_windows=2)
-    with short:
+    with Processes(max_windows=2) as short:
         pids = [short.submit(deeds.process).result(PATIENCE) for _ in range(3)]
     assert pids[0] == pids[1] != pids[2]
+
+
+def test_g4_a_child_whose_window_went_wrong_serves_no_other(executor: Processes) -> None:
+    """What it was left with, memory above all, is not the next tenant's."""
+    first = executor.submit(deeds.answer, sound=False).result(PATIENCE)
+    assert executor.submit(deeds.process).result(PATIENCE) != first.pid
+
+
+def test_g4_what_a_used_child_is_unable_to_do_is_done_by_a_new_one(executor: Processes) -> None:
+    """An earlier window may be to blame; of a child that is new nobody else is, and it is believed."""
+    used = executor.submit(deeds.process).result(PATIENCE)
+    told = executor.submit(deeds.answer, sound=False, unable=True).result(PATIENCE)
+    assert told.pid != used
+    assert told.unable
 
 
 def test_what_a_window_leaves_to_happen_later_does_not_happen_to_the_next(executor: Processes) -> None:
@@ -65,24 +83,48 @@ def test_cancel_kills_what_runs_and_nothing_else(executor: Processes, tmp_path: 
     ended = executor.submit(deeds.process)
     pid = ended.result(PATIENCE)
     running = executor.submit(deeds.wait, str(tmp_path / "runs"))
-    while not (tmp_path / "runs").exists():
-        time.sleep(0.02)
+    until_there(tmp_path / "runs")
     assert running.running()
     assert not ended.cancel()
     assert psutil.pid_exists(pid)
     assert running.cancel()
-    with pytest.raises(ChildDied, match="SIGKILL"):
+    with pytest.raises(ChildDied, match="SIGKILL: it was told to end"):
         running.result(PATIENCE)
 
 
-def test_the_death_of_a_child_says_how_it_ended(executor: Processes) -> None:
-    """The exit code is what an operator has to go by."""
-    with pytest.raises(ChildDied, match="exit code 3"):
-        executor.submit(deeds.leave_after, 0.0).result(PATIENCE)
+def test_cancel_kills_all_that_was_started_too(executor: Processes, tmp_path: Path) -> None:
+    """Also what is in a session of its own, and what has lost its parent."""
+    running = executor.submit(deeds.wait_with_family, str(tmp_path / "family"))
+    family = [psutil.Process(int(pid)) for pid in until_there(tmp_path / "family").split()]
+    assert running.cancel()
+    assert psutil.wait_procs(family, timeout=PATIENCE)[1] == []
 
 
-def test_a_child_that_never_begins_can_be_ended(executor: Processes) -> None:
+@pytest.mark.parametrize(
+    ("deed", "argument", "words"),
+    [
+        (deeds.exit_with, 0, "(exit code 0)"),
+        (deeds.exit_with, 256, "(exit code 0)"),
+        (deeds.exit_with, 3, "(exit code 3)"),
+        (deeds.die_of, signal.SIGKILL, "(SIGKILL; was it out of memory?)"),
+        (deeds.die_of, signal.SIGSEGV, "(SIGSEGV)"),
+        (deeds.die_of, signal.SIGRTMIN + 6, f"(signal {signal.SIGRTMIN + 6})"),
+        (deeds.share_memory, 200 * 2**20, "(SIGKILL; was it out of memory?)"),
+    ],
+)
+def test_the_death_of_a_child_says_how_it_ended(executor: Processes, deed, argument: int, words: str) -> None:
+    """At once, whatever it died of: it is what an operator has to go by."""
+    began = time.monotonic()
+    with pytest.raises(ChildDied) as died:
+        executor.submit(deed, argument).result(PATIENCE)
+    assert time.monotonic() - began < 20
+    assert str(died.value).endswith(words)
+    assert died.value.begun
+
+
+def test_a_child_that_never_begins_can_be_ended(importable: None) -> None:
     """A host's module that hangs when it is imported keeps neither a pass nor the shutdown waiting."""
+    executor = Processes()
     stuck = executor.submit(deeds.Slow())
     assert not stuck.running()
     began = time.monotonic()
@@ -90,3 +132,32 @@ def test_a_child_that_never_begins_can_be_ended(executor: Processes) -> None:
     assert time.monotonic() - began < 30
     with pytest.raises(ChildDied, match="told to end"):
         stuck.result(0)
+
+
+def test_a_host_whose_children_end_before_they_begin_is_told_so(executor: Processes, tmp_path: Path) -> None:
+    """One more child is tried, and no third; the error says that no window began, and what the reason may be."""
+    with pytest.raises(ChildDied, match=r"exit code 0; if no window begins.*__main__") as died:
+        executor.submit(deeds.Stillborn(str(tmp_path / "tries"))).result(PATIENCE)
+    assert not died.value.begun
+    assert (tmp_path / "tries").read_text() == "xx"
+
+
+def test_where_no_other_child_can_be_started_no_window_has_begun(executor: Processes) -> None:
+    """It is nobody's window that the host has no files left; and what has to be ended is ended all the same."""
+    used = psutil.Process(executor.submit(deeds.process).result(PATIENCE))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(ChildDied, match="OSError") as died:
+            executor.submit(deeds.answer, unable=True).result(PATIENCE)
+        assert psutil.wait_procs([used], timeout=10)[1] == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not died.value.begun
+
+
+def test_a_call_that_cannot_travel_says_what_of_it(executor: Processes) -> None:
+    """No child ever gets it: that is told as such, with the reason."""
+    with pytest.raises(ChildDied, match=r"Can't pickle local object.*<lambda>") as died:
+        executor.submit(lambda: None).result(PATIENCE)
+    assert not died.value.begun
