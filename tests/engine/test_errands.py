@@ -6,12 +6,14 @@ from datetime import timedelta
 from threading import Event
 
 import pytest
+from attrs import evolve
 
-from tenantcollect import CollectorOptions, Orchestrator, WindowCommitted, WindowFailed
+from tenantcollect import CollectorOptions, Orchestrator, RateLimited, WindowCommitted, WindowFailed
 from tenantcollect.backends.memory import MemoryBackend
 from tenantcollect.errors import ChildDied
 from tenantcollect.keys import EVERYTHING, Key
-from tenantcollect.state import Opening
+from tenantcollect.state import Opening, Seal
+from tenantcollect.windows import Window, WindowSet
 from tenantcollect.worker import Errand, Report
 from tests.engine.conftest import collector
 
@@ -176,6 +178,26 @@ def test_a_child_on_another_database_says_so(make, clock):
     child.close()
 
 
+def test_an_errand_that_is_done_once_more_goes_on_where_the_first_child_died(elsewhere, backend):
+    """What became durable of the window stays: only the rest is run."""
+    ran, sealed = [], []
+
+    def seal_half(errand: Errand) -> None:
+        claim = errand.claim
+        if not sealed:
+            middle = claim.window.start + claim.window.duration / 2
+            half, rest = Window(claim.window.start, middle), Window(middle, claim.window.end)
+            sealed.append(half)
+            seal = Seal(window=half, coverage=WindowSet((half,)), last_fetched_data_date=middle)
+            backend.state.transaction(claim).seal(evolve(seal, next=claim.onto(rest)))
+
+    parent, _ = elsewhere(lambda start_date, end_date: ran.append(Window(start_date, end_date)), before=seal_half)
+    report = parent.run(max_windows=1)
+    assert (report.windows.failed, report.error) == (0, None)
+    assert [(one.start, one.duration) for one in ran] == [(sealed[0].end, timedelta(hours=12))]
+    assert next(parent.status()).coverage == ((sealed[0].start, ran[0].end),)
+
+
 def test_x09_a_child_that_is_lost_while_the_pass_ends_has_not_failed(elsewhere, backend):
     """Whoever told the pass to end may have told its children too."""
     parent, _ = elsewhere(lambda: 1, loses=True, instead=lambda _: parent.stop())
@@ -217,6 +239,19 @@ def test_what_a_child_logs_beyond_a_thousand_lines_is_counted(elsewhere, caplog)
     told = [record.getMessage() for record in caplog.records if record.module == "errands"]
     assert len(told) == 1001
     assert told[-1] == "5 more lines of this window were dropped"
+
+
+def test_g4_only_a_window_that_was_sealed_lets_its_child_serve_another(elsewhere):
+    """Whatever else it ended with, the executor is told to take a new one."""
+    sound = []
+
+    def fail_the_second(tenant_id, context):
+        if sound:
+            raise RateLimited(60)
+
+    parent, _ = elsewhere(fail_the_second, after=lambda report: sound.append(report.sound))
+    parent.run()
+    assert sound == [True, False]
 
 
 def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, backend):

@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import inspect
 import os
 import signal
 import sys
@@ -98,6 +99,11 @@ def raise_without_text() -> None:
     raise NoText
 
 
+def leave_no_recursion() -> None:
+    """Leave so little that nothing but the collector's own code runs."""
+    sys.setrecursionlimit(len(inspect.stack()) + 12)
+
+
 HANGS = ("hang_in_c", "ignore_sigterm")
 DEEDS = {
     "hang_in_c": hang_in_c,
@@ -117,6 +123,7 @@ DEEDS = {
     "signal_its_group": lambda: os.killpg(0, signal.SIGTERM),
     "raise_base": raise_base,
     "raise_without_text": raise_without_text,
+    "leave_no_recursion": leave_no_recursion,
     "behave": lambda: None,
 }
 

@@ -26,8 +26,9 @@ BAD = {
     "close_all_files": "",
     "raise_base": "LastStraw: enough",
     "raise_without_text": "NoText: (its message cannot be written)",
+    "leave_no_recursion": "RecursionError",
 }
-TELLING = ("hang_in_c", "exit", "eat_slowly", "close_all_files")
+TELLING = ("hang_in_c", "exit", "eat_slowly", "close_all_files", "leave_no_recursion")
 """Those that the database has a part in; the others are the same on each."""
 
 

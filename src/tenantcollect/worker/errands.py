@@ -84,6 +84,16 @@ class Report:
     events: tuple[Event, ...] = ()
     lines: tuple[Line, ...] = ()
 
+    @property
+    def unable(self) -> bool:
+        """Whether the process could not begin, or could not say how it ended: it is no use, or not any more."""
+        return self.outcome is None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the window was sealed, and nothing was wrong: then its process may serve another."""
+        return self.outcome is not None and not (self.outcome.reason or self.outcome.lost or self.outcome.down)
+
 
 @frozen(kw_only=True)
 class Children:
@@ -199,17 +209,20 @@ def run_errand(errand: Errand, worker: Worker, collector: Collector) -> Report:
 def _turn(errand: Errand, state: State, collector: Collector) -> Turn | None:
     """The turn as a child walks it: one window, and no heartbeat; None if nobody may run it any more.
 
-    Raises :class:`ConfigurationError` where the claim is not known: the parent knows whether it has just lost it.
-    Raises :class:`StorageError`.
+    Of a window that another child has begun, it is what is left. Raises :class:`ConfigurationError` where the claim
+    is not known: the parent knows whether it has just lost it. Raises :class:`StorageError`.
     """
+    claim: Claim | None = errand.claim
     found = next(iter(patiently(lambda: list(state.load([errand.claim.key])))), None)
     if found is None or found.fence != errand.claim.fence:
         raise ConfigurationError(f"this orchestrator is on another database: {errand.claim.key} was not claimed there")
-    if found.open_window is None:
+    if found.window_seq != errand.claim.window_seq:
+        claim = state.standing(errand.claim)
+    if claim is None or found.open_window is None:
         return None
     return Turn(
         lease=errand.lease,
-        claim=errand.claim,
+        claim=claim,
         seen=errand.seen,
         state=found,
         collector=collector,
