@@ -1,12 +1,18 @@
 """What the tests have children do; a new process finds these functions by name."""
 
 import ctypes
+import gc
+import logging
 import mmap
 import os
+import resource
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +44,35 @@ def _thread() -> None:
     threading.Thread(target=time.sleep, args=(FOREVER,), daemon=True).start()
 
 
+def _lower_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+
+
 def _memory() -> None:
     """More than half of what the tests allow."""
     KEPT.append(bytearray(60 * 2**20))
     KEPT[-1][:: mmap.PAGESIZE] = bytes(len(KEPT[-1]) // mmap.PAGESIZE)
 
 
+def _hook(*_: object) -> None:
+    """Nothing."""
+
+
 LEAVINGS: dict[str, Callable[[], object]] = {
     "a thread": _thread,
+    "a umask": lambda: os.umask(0o123),
+    "an open file limit": _lower_limit,
+    "a priority": lambda: os.nice(1),
+    "a recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
+    "a blocked signal": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]),
+    "no garbage collector": gc.disable,
+    "no stdout": lambda: os.close(1),
+    "a timeout": lambda: socket.setdefaulttimeout(0.001),
+    "a filter of warnings": lambda: warnings.simplefilter("error"),
+    "no logging": lambda: logging.disable(logging.CRITICAL),
+    "a hook": lambda: setattr(threading, "excepthook", _hook),
+    "a path": lambda: sys.path.insert(0, "/nowhere"),
     "much memory": _memory,
 }
 
@@ -53,6 +80,17 @@ LEAVINGS: dict[str, Callable[[], object]] = {
 def leave(what: str) -> int:
     """As ``process``, and leave this behind."""
     LEAVINGS[what]()
+    return os.getpid()
+
+
+def import_with_filter(folder: str) -> int:
+    """As ``process``, and import a module that filters warnings, as many do."""
+    Path(folder, "with_filter_of_its_own.py").write_text("import warnings\nwarnings.simplefilter('ignore')\n")
+    sys.path.append(folder)
+    try:
+        __import__("with_filter_of_its_own")
+    finally:
+        sys.path.remove(folder)
     return os.getpid()
 
 

@@ -39,6 +39,13 @@ def test_a_folder_that_is_gone_is_not_handed_on(executor: Processes, tmp_path: P
     assert executor.submit(deeds.process).result(PATIENCE) != first
 
 
+def test_what_an_import_changes_spoils_no_child(executor: Processes, tmp_path: Path) -> None:
+    """Many modules filter warnings or add a path; a child whose windows import late would never be reused."""
+    first = executor.submit(deeds.process).result(PATIENCE)
+    assert executor.submit(deeds.import_with_filter, str(tmp_path)).result(PATIENCE) == first
+    assert executor.submit(deeds.process).result(PATIENCE) == first
+
+
 def test_a_child_serves_so_many_windows_and_no_more(importable: None) -> None:
     """What leaks slowly ends with the process."""
     with Processes(max_windows=2) as short:

@@ -32,10 +32,10 @@ class Processes(Executor):
     """Runs windows in child processes; needs the extra: ``pip install "tenantcollect[process]"``.
 
     A child is reused for up to ``max_windows`` windows, and replaced earlier after a window that did not complete,
-    or that left threads, processes, much memory, or another working directory, environment or signal handler behind.
-    ``memory_limit`` bounds the memory of each child in bytes (Linux; None = no bound). There are as many children as
-    windows that run at once; an idle one stays for the next window. What they print is dropped: ``context.logger``
-    and ``context.warn`` are what is kept.
+    or that left threads, processes, much memory or other settings of the process behind. ``memory_limit`` bounds the
+    memory of each child in bytes (Linux; None = no bound). There are as many children as windows that run at once; an
+    idle one stays for the next window. What they print is dropped: ``context.logger`` and ``context.warn`` are what
+    is kept.
 
     A result may say of itself that its process should run nothing more (``sound`` is false), or that the process
     was no use for it (``unable`` is true): such a call is made once more, in a new child, unless it was in one.

@@ -1,8 +1,15 @@
 """What runs in a child process (floor: contrib)."""
 
+import gc
+import locale
+import logging
 import os
 import signal
+import socket
+import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -66,20 +73,67 @@ def begin(function: Callable[..., Any]) -> None:
 
 def run(call: "partial[Any]", memory_limit: int | None) -> tuple[Any, bool]:
     """What ``call`` returns, and whether it left something behind that the next tenant must not meet."""
-    before = _surroundings()
+    before, imported = (_surroundings(), _conventions()), len(sys.modules)
     try:
         result = call()
     finally:
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
             signal.setitimer(timer, 0)
+    after = (_surroundings(), before[1] if len(sys.modules) != imported else _conventions())
     swollen = memory_limit is not None and resident(os.getpid()) > memory_limit / 2
-    return result, _surroundings() != before or swollen or _has_children()
+    return result, after != before or swollen or _has_children()
 
 
 def _surroundings() -> tuple[object, ...]:
     """What a window has no business to change for the next one."""
-    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-    return threading.active_count(), _folder(), dict(os.environ), handlers
+    return (
+        threading.active_count(),
+        _folder(),
+        dict(os.environ),
+        [signal.getsignal(number) for number in signal.valid_signals()],
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        _limits(),
+        _umask(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        [_file(stream) for stream in (0, 1, 2)],
+        (sys.stdin, sys.stdout, sys.stderr),
+        (sys.getrecursionlimit(), sys.getswitchinterval(), sys.gettrace(), sys.getprofile(), gc.isenabled()),
+        (socket.getdefaulttimeout(), locale.setlocale(locale.LC_ALL), time.tzname),
+    )
+
+
+def _conventions() -> tuple[object, ...]:
+    """What importing a module may rightly change, and nothing else."""
+    loggers = [logging.getLogger(name) for name in (None, "tenantcollect", "tenantcollect.collectors")]
+    return (
+        list(sys.path),
+        list(sys.meta_path),
+        list(warnings.filters),
+        (sys.excepthook, sys.unraisablehook, threading.excepthook),
+        logging.root.manager.disable,
+        [(one.level, one.disabled, one.propagate, one.handlers[:], one.filters[:]) for one in loggers],
+    )
+
+
+def _limits() -> list[tuple[int, int]]:
+    import resource
+
+    return [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def _umask() -> int:
+    """There is no other way to read it, and nobody else to be disturbed."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _file(number: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _folder() -> str | None:
