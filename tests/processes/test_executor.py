@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tenantcollect import ConfigurationError
 from tenantcollect.contrib.processes import Processes
 from tenantcollect.errors import ChildDied
 from tests.processes import deeds
@@ -161,6 +162,25 @@ def test_where_no_other_child_can_be_started_no_window_has_begun(executor: Proce
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert not died.value.begun
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"memory_limit": "512M"},
+        {"memory_limit": 1.5e9},
+        {"memory_limit": 0},
+        {"memory_limit": 2**20},
+        {"memory_limit": True},
+        {"max_windows": 0},
+        {"max_windows": "7"},
+        {"max_windows": None},
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    """They are named, before any child is started."""
+    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))} must be a whole number of at least"):
+        Processes(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_call_that_cannot_travel_says_what_of_it(executor: Processes) -> None:

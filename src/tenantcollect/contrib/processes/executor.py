@@ -18,13 +18,16 @@ from typing import Any, ParamSpec, TypeVar
 from tenantcollect.contrib.processes.child import Call, Child
 from tenantcollect.contrib.processes.watchdog import Watchdog
 from tenantcollect.errors import ChildDied, ConfigurationError
+from tenantcollect.settings import whole_number
 
 __all__ = ["Processes"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
+LEAST_MEMORY = 64 * MIB
+"""With less Python itself does not start."""
 ENDED_WITHIN_SECONDS = 10.0
 
 
@@ -33,14 +36,14 @@ class Processes(Executor):
 
     A child is reused for up to ``max_windows`` windows, and replaced earlier after a window that did not complete,
     or that left threads, processes, much memory or other settings of the process behind. ``memory_limit`` bounds the
-    memory of each child in bytes (Linux; None = no bound). There are as many children as windows that run at once; an
-    idle one stays for the next window. What they print is dropped: ``context.logger`` and ``context.warn`` are what
-    is kept.
+    memory of each child in bytes, at least 64 MiB (Linux; None = no bound). There are as many children as windows
+    that run at once; an idle one stays for the next window. What they print is dropped: ``context.logger`` and
+    ``context.warn`` are what is kept.
 
     A result may say of itself that its process should run nothing more (``sound`` is false), or that the process
     was no use for it (``unable`` is true): such a call is made once more, in a new child, unless it was in one.
 
-    Raises :class:`ConfigurationError` when the extra is not installed.
+    Raises :class:`ConfigurationError` for wrong arguments, and when the extra is not installed.
     """
 
     elsewhere = True
@@ -53,7 +56,10 @@ class Processes(Executor):
             raise ConfigurationError(
                 'processes need a library that is not installed; run: pip install "tenantcollect[process]"'
             ) from None
-        self._memory_limit, self._max_windows = memory_limit, max_windows
+        self._memory_limit = (
+            None if memory_limit is None else whole_number(memory_limit, "memory_limit", least=LEAST_MEMORY)
+        )
+        self._max_windows = whole_number(max_windows, "max_windows", least=1)
         self._maker = os.getpid()
         self._watchdog = Watchdog()
         self._idle: list[Child] = []
