@@ -2,6 +2,7 @@
 
 import pickle
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,34 @@ from tenantcollect.compose import Recipe
 from tenantcollect.contrib.crypto import FernetCipher
 from tenantcollect.contrib.processes import Processes
 from tests.processes import apps
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        ("tests.processes.nowhere:build", "cannot be imported: ModuleNotFoundError"),
+        ("tests.processes.apps:raises", "ConnectionError: the vault is sealed"),
+        ("tests.processes.apps:exits", "exit code 0"),
+        ("tests.processes.apps:elsewhere", "on another database: acme/plain/item was not claimed there"),
+        ("tests.processes.apps:empty", "tables"),
+    ],
+)
+def test_an_app_that_no_child_can_use_ends_the_pass_and_charges_no_tenant(
+    executor: Processes, sqlite_url: str, app: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the app and what is wrong; every key is as it was, for the next pass."""
+    monkeypatch.chdir(tmp_path)
+    with apps.parent(sqlite_url, executor, app) as orchestrator:
+        orchestrator.upgrade()
+        for tenant in ("acme", "globex", "initech"):
+            orchestrator.configure(tenant, "plain", {})
+        report = orchestrator.run()
+        assert report.error.startswith("No window can run: ")
+        assert words in report.error
+        assert app in report.error or app.endswith(":exits")
+        assert report.windows.failed == 0
+        assert {(row.status, row.failures) for row in orchestrator.status()} == {("PENDING", 0)}
+        assert list(orchestrator.history()) == []
 
 
 @pytest.mark.parametrize("app", ["sync", "sync:", ":build", "", 7])
