@@ -20,6 +20,7 @@ def checked_app(name: object) -> tuple[str, str]:
         raise ConfigurationError(f"app {name!r} is not of the form module:attribute, such as myapp.sync:orchestrator")
     return module, attribute
 
+
 T = TypeVar("T")
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "WindowContext",
     "checked_json",
     "checked_records",
-    "class_name",
     "error_text",
     "spoken",
     "words_of",

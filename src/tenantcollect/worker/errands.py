@@ -25,8 +25,8 @@ from tenantcollect.locks import Lease
 from tenantcollect.schedule import Entry
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, State
+from tenantcollect.telling import class_name
 from tenantcollect.windows import Window
-from tenantcollect.worker.context import class_name
 from tenantcollect.worker.patience import patiently
 from tenantcollect.worker.places import Place, Threads
 from tenantcollect.worker.slots import DaemonThreads

@@ -29,7 +29,8 @@ from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
-from tenantcollect.worker.context import class_name, error_text
+from tenantcollect.telling import class_name
+from tenantcollect.worker.context import error_text
 from tenantcollect.worker.missing import missing_table
 from tenantcollect.worker.parts import Parts
 from tenantcollect.worker.patience import patiently
