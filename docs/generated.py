@@ -18,9 +18,8 @@ from tenantcollect import catalog, collectors, errors, events, hookspecs, orches
 from tenantcollect.cli.app import app
 from tenantcollect.compose import connect
 from tenantcollect.registry.signatures import HOOKS
-from tenantcollect.testing import Collected, CollectorHarness, CollectorSuite, collect, plugin
+from tenantcollect.testing import COLLECTOR_POINTS, Collected, CollectorHarness, CollectorSuite, collect, plugin
 from tenantcollect.testing.collectors import CollectorTests
-from tenantcollect.testing.watching import COLLECTOR_POINTS
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(?<=<!-- generated: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tenantcollect.testing.collecting import collect as collect
     from tenantcollect.testing.collector import Collected as Collected
     from tenantcollect.testing.collector import CollectorHarness as CollectorHarness
+    from tenantcollect.testing.crashes import COLLECTOR_POINTS as COLLECTOR_POINTS
+    from tenantcollect.testing.crashes import POINTS as POINTS
     from tenantcollect.testing.crashes import At as At
     from tenantcollect.testing.crashes import CrashAt as CrashAt
     from tenantcollect.testing.crashes import Crashed as Crashed
@@ -31,6 +33,8 @@ _HOME = {
     "CollectorSuite": "suites",
     "CollectorHarness": "collector",
     "Collected": "collector",
+    "COLLECTOR_POINTS": "crashes",
+    "POINTS": "crashes",
     "At": "crashes",
     "CrashAt": "crashes",
     "Crashed": "crashes",

@@ -12,10 +12,9 @@ from tenantcollect.errors import WindowCancelled
 from tenantcollect.testing.case import Case, Tenancy, described, require
 from tenantcollect.testing.collector import CollectorHarness
 from tenantcollect.testing.collectors import SEE_HOOKS, CollectorTests, hook_problem
-from tenantcollect.testing.crashes import At, CrashAt
+from tenantcollect.testing.crashes import LOOKS, At, CrashAt
 from tenantcollect.testing.finding import only
 from tenantcollect.testing.leaks import made_up, places, secrets_of
-from tenantcollect.testing.watching import LOOKS
 from tenantcollect.testing.zones import local_zone
 from tenantcollect.windows import Window
 

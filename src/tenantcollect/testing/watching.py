@@ -9,15 +9,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 
-from tenantcollect.testing.crashes import POINTS
 from tenantcollect.testing.stored import holds_instants
 
-__all__ = ["COLLECTOR_POINTS", "LOOKS", "Moments", "WatchedContext"]
-
-LOOKS = ("read", "checkpoint", "raise_if_cancelled")
-"""The calls of a context that end a cancelled window."""
-COLLECTOR_POINTS = (POINTS[0], "run", *LOOKS, "progress", "warn", "returned", *POINTS[1:])
-"""Every point that a window may pass, in this order; those of the context any number of times."""
+__all__ = ["Moments", "WatchedContext"]
 
 
 class WatchedContext:
