@@ -13,31 +13,34 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 from sqlalchemy import URL, Table, make_url
-from sqlalchemy.orm import Session
 
 from tenantcollect.backends.sql import SqlBackend
+from tenantcollect.backends.sql.transaction import SqlTransaction
 from tenantcollect.catalog import checked_env
 from tenantcollect.collectors import Collector
-from tenantcollect.errors import ConfigurationError, WindowCancelled
+from tenantcollect.errors import ConfigurationError, LeaseLost, PluginError, WindowCancelled
 from tenantcollect.events import Event, WindowCommitted
 from tenantcollect.keys import Key
 from tenantcollect.locks import LONGEST_TTL, Lease
 from tenantcollect.registry import Registry
 from tenantcollect.schedule import Entry
-from tenantcollect.state import NewKey, Opening, Resume, Revision
+from tenantcollect.state import KeyState, NewKey, Opening, Resume, Revision
 from tenantcollect.testing.finding import only
+from tenantcollect.testing.running import Running
 from tenantcollect.testing.stored import Rows, Seed, Stored
-from tenantcollect.testing.watching import Moments, WatchedContext
 from tenantcollect.windows import NOTHING, Window, WindowSet, utc
 from tenantcollect.worker import Learn, Parts, Resolved, Turn
+from tenantcollect.worker.context import checked_json
 from tenantcollect.worker.walk import Walk
 
 __all__ = ["Collected", "CollectorHarness"]
 
 # Where Linux keeps files in memory. ``:memory:`` would not do: it has one connection, and context.read() is another.
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - each harness has a folder of its own there
+FENCED = ("after_fence", "after_history", "before_commit")
+"""Where PostgreSQL holds the key's row locked for the window that commits."""
 
 
 @frozen(kw_only=True)
@@ -58,15 +61,6 @@ class Collected:
     error: BaseException | None
 
 
-@frozen(kw_only=True)
-class Watched:
-    """What the last run was seen to do: the points it passed, wrong times it bound, and its words, unmasked."""
-
-    points: list[str] = field(factory=list)
-    said: list[str] = field(factory=list)
-    moments: Moments = field(factory=Moments)
-
-
 class CollectorHarness:
     """Runs windows of collectors, given as to ``connect(collectors=…)``, on one database with their tables.
 
@@ -78,15 +72,13 @@ class CollectorHarness:
     ) -> None:
         self.registry = collectors if isinstance(collectors, Registry) else only(collectors)
         self.history_start = utc(history_start, "history_start")
-        self.watched = Watched()
-        self._at: Callable[[str], object] = _go_on
-        self._turn: Turn | None = None
-        self._db: Session | None = None
+        self.watched = Running()
         self._folder = None if url else tempfile.TemporaryDirectory(prefix="tenantcollect-", dir=_memory())
         found = _checked(url or f"sqlite:///{Path(self._folder.name, 'collect.db')}")  # type: ignore[union-attr]
         names = self.registry.data_sources()
         tables = [self.registry.source(name).tables for name in names if self.registry.sound(name)]
         self.tables = [metadata for metadata in tables if metadata is not None]
+        self._one_writer = found.get_backend_name() == "sqlite"
         self._backend = SqlBackend(found, crash=self._reached)
         self._backend.schema.upgrade(self.tables)
         self._stored = Stored(found, self.tables)
@@ -126,57 +118,62 @@ class CollectorHarness:
         ``At("read", harness.cancel)``. What it raises ends the window there. Raises :class:`ConfigurationError` for
         an env that the collector refuses, or a window that ends after ``clock()``.
         """
-        now = clock or (lambda: window.end)
-        if window.end > utc(now(), "clock()"):
-            raise ConfigurationError(f"The window ends after clock(), {now()}; nobody collects what is still to come.")
         collector = self.collector(script)
+        now = _running_clock(clock, window)
+        key = Key(tenant_id, *script.split("."))
         resolved = self._resolved(env, collector.data_source)
-        self.watched, self._at = Watched(), at or _go_on
-        turn, error, told = None, None, list[Event]()
+        known = self._known(key, window, now(), cursor, resume)
+        self.watched = running = Running(key=key, at=at)
+        error, told = None, list[Event]()
         try:
-            turn = self._opened(collector, Key(tenant_id, *script.split(".")), window, now(), cursor, resume)
+            turn = running.began(self._opened(collector, known, window, now()))
             Walk(self._parts(resolved, told.append, now), turn).go()
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001 - a simulated crash, or the SystemExit of a collector
             error = raised
         finally:
-            self._at, self._turn, self._db = _go_on, None, None
-            if turn is not None and turn.transaction is not None:
-                turn.transaction.abandon()
-        committed = [event for event in told if isinstance(event, WindowCommitted)]
-        return Collected(
-            records=committed[-1].records if committed else None,
-            rows=self.rows(),
-            cursor=turn.state.cursor if turn else cursor,
-            resume=turn.state.resume.value if turn and turn.state.resume else None,
-            warnings=tuple(turn.warnings) if turn else (),
-            error=error,
-        )
+            running.over()
+        if running.mistake is not None:
+            raise running.mistake
+        return self._collected(running, known, told, error)
 
     def cancel(self) -> None:
-        """Tell the window that runs to end, as a pass that stops does."""
-        if self._turn is not None:
-            self._turn.cancel(WindowCancelled("The test cancelled this window."))
+        """Tell the window that runs to end, as a pass that stops does; at any point."""
+        self.watched.tell(WindowCancelled("The test cancelled this window."))
+
+    def lose(self) -> bool:
+        """Let the window that runs lose its lease, as if another holder had opened the key; at any point.
+
+        It is told, as by its heartbeat, and ends at its next look or when ``run`` returns. True if the fence was
+        raised too, so that it is lost in its commit at the latest. False where the database lets no other holder in:
+        on SQLite from the first use of ``db``, on PostgreSQL from ``after_fence`` on, until the commit has ended.
+        """
+        self.watched.tell(LeaseLost())
+        if self.writing and (self._one_writer or self.watched.points[-1] in FENCED):
+            return False
+        key = self.watched.key
+        return key is not None and bool(self._backend.state.revise([key], lambda _: Revision()))
 
     def take_over(self, script: str, window: Window, *, env: Mapping[str, str], tenant_id: str = "acme") -> Collected:
         """Let another holder, who got the key meanwhile, collect a window while this one's still runs.
 
-        Raises :class:`ConfigurationError` once the window that runs has used its ``db``: the other holder would wait
-        for its transaction, and it for the other.
+        Raises :class:`ConfigurationError`, also from the run of this window, while the transaction of its ``db`` is
+        open: the other holder would wait for it, and it for the other. :meth:`lose` works there too.
         """
+        ours = self.watched
         if self.writing:
-            raise ConfigurationError("The window has begun to write; let it be taken over at an earlier point.")
-        ours = self.watched, self._at, self._turn, self._db
+            raise ours.refuse("The window has begun to write; let it be taken over at an earlier point, or lose().")
         try:
             return self.run(script, window, env=env, tenant_id=tenant_id)
         finally:
-            self.watched, self._at, self._turn, self._db = ours
+            self.watched = ours
 
     @property
     def writing(self) -> bool:
-        """Whether the window that runs has used its ``db``, whose transaction is open since."""
-        return self._db is not None and self._db.in_transaction()
+        """Whether the transaction of the window that runs is open: from the first use of ``db`` to its commit."""
+        transaction = self.watched.turn.transaction if self.watched.turn else None
+        return isinstance(transaction, SqlTransaction) and transaction.writing
 
     def rest(self, script: str, window: Window, tenant_id: str = "acme") -> list[Window]:
         """What of ``window`` is not sealed yet: what the next holder would run."""
@@ -216,8 +213,8 @@ class CollectorHarness:
         return erase is not None
 
     def _reached(self, point: str) -> None:
-        self.watched.points.append(point)
-        self._at(point)
+        """A point of the backend; which run it belongs to is known only now."""
+        self.watched.reached(point)
 
     def _resolved(self, env: Mapping[str, str], data_source: str) -> Resolved:
         values = {key: value for key, value in checked_env(env).items() if value is not None}
@@ -230,32 +227,34 @@ class CollectorHarness:
 
         return Parts(state=self._backend.state, locks=self._backend.locks, resolve=resolve, emit=emit, clock=clock)
 
-    def _opened(self, collector: Collector, key: Key, window: Window, now: datetime, cursor: Any, resume: Any) -> Turn:
+    def _known(self, key: Key, window: Window, now: datetime, cursor: Any, resume: Any) -> KeyState:
+        """The key as its window finds it; ``cursor`` and ``resume`` None = what is stored."""
+        self._backend.state.ensure([NewKey(key=key, history_start=self.history_start)], due_at=now)
+        [state] = self._backend.state.load([key])
+        if cursor is not None:
+            state = evolve(state, cursor=_json(cursor, "cursor"))
+        if resume is not None:
+            state = evolve(state, resume=Resume(window=window, value=_json(resume, "resume")))
+        return state
+
+    def _opened(self, collector: Collector, known: KeyState, window: Window, now: datetime) -> Turn:
         """A turn of one window, under a lease that nobody else asks for."""
-        store, token = self._backend.state, uuid4().hex
-        store.ensure([NewKey(key=key, history_start=self.history_start)], due_at=now)
-        [state] = store.load([key])
-        [claim] = store.open(
-            [
-                Opening(
-                    key=key,
-                    token=token,
-                    owner="test",
-                    window_seq=state.window_seq,
-                    window_id=uuid4().hex,
-                    window=window,
-                )
-            ]
+        key, token = known.key, uuid4().hex
+        opening = Opening(
+            key=key,
+            token=token,
+            owner="test",
+            window_seq=known.window_seq,
+            window_id=uuid4().hex,
+            window=window,
         )
-        known = evolve(state, fence=claim.fence, window_seq=claim.window_seq)
-        known = known if cursor is None else evolve(known, cursor=cursor)
-        known = known if resume is None else evolve(known, resume=Resume(window=window, value=resume))
-        self._turn = Turn(
+        [claim] = self._backend.state.open([opening])
+        return Turn(
             lease=Lease(key=key, token=token, owner="test"),
             claim=claim,
             seen=Entry(key=key, next_due_at=now),
-            state=known,
-            collector=evolve(collector, run=self._watching(collector)),
+            state=evolve(known, fence=claim.fence, window_seq=claim.window_seq),
+            collector=evolve(collector, run=self.watched.watching(collector)),
             revision="",
             planned_at=now,
             ttl=LONGEST_TTL,
@@ -264,27 +263,23 @@ class CollectorHarness:
             next_step=lambda _: None,
             may_continue=lambda: False,
         )
-        return self._turn
 
-    def _watching(self, collector: Collector) -> Callable[..., int | None]:
-        """The collector's ``run``, seen from outside."""
-        watched = self.watched
-
-        def run(*, db: Any, context: Any, **arguments: Any) -> int | None:
-            self._db = db
-            if db is not None:
-                watched.moments.watch(db)
-            self._reached("run")
-            seen = WatchedContext(context, self._reached, watched.said)
-            records = collector.run(db=db, context=seen, **arguments)
-            self._reached("returned")
-            return records
-
-        return run
-
-
-def _go_on(_: str) -> None:
-    """Nothing happens here."""
+    def _collected(
+        self, running: Running, known: KeyState, told: list[Event], error: BaseException | None
+    ) -> Collected:
+        """What the run left behind; what the walk does not know of any more, the database does."""
+        committed = [event for event in told if isinstance(event, WindowCommitted)]
+        [stored] = self._backend.state.load([known.key])
+        state = running.turn.state if running.turn else known
+        state = state if state.window_seq == stored.window_seq else stored
+        return Collected(
+            records=committed[-1].records if committed else None,
+            rows=self.rows(),
+            cursor=state.cursor,
+            resume=state.resume.value if state.resume else None,
+            warnings=tuple(running.turn.warnings) if running.turn else (),
+            error=error,
+        )
 
 
 def _memory() -> str | None:
@@ -295,3 +290,22 @@ def _memory() -> str | None:
 def _checked(url: str | URL) -> URL:
     found = make_url(url)
     return found.set(drivername="postgresql+psycopg") if found.get_backend_name() == "postgresql" else found
+
+
+def _running_clock(clock: Callable[[], datetime] | None, window: Window) -> Callable[[], datetime]:
+    """``clock``, or one that stands at the end of the window, which must not be still to come."""
+    if clock is None:
+        return lambda: window.end
+    if not callable(clock):
+        raise TypeError(f"clock must be a function that returns the time, such as VirtualClock(), not {clock!r}")
+    if window.end > utc(clock(), "clock()"):
+        raise ConfigurationError(f"The window ends after clock(), {clock()}; nobody collects what is still to come.")
+    return clock
+
+
+def _json(value: Any, what: str) -> Any:
+    """``value`` as JSON keeps it; raises :class:`ConfigurationError` if it cannot."""
+    try:
+        return checked_json(value, what)
+    except PluginError as error:
+        raise ConfigurationError(str(error)) from None

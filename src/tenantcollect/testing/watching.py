@@ -17,8 +17,8 @@ __all__ = ["Moments", "WatchedContext"]
 class WatchedContext:
     """A context that tells which point is reached before it does what is asked of it."""
 
-    def __init__(self, context: Any, at: Callable[[str], object], said: list[str]) -> None:
-        vars(self).update(_context=context, _at=at, _said=said)
+    def __init__(self, context: Any, at: Callable[[str], object], said: list[str], kept: list[str]) -> None:
+        vars(self).update(_context=context, _at=at, _said=said, _kept=kept)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -35,6 +35,7 @@ class WatchedContext:
     def checkpoint(self, until: datetime | None = None) -> None:
         """See :meth:`tenantcollect.collectors.Context.checkpoint`."""
         self._at("checkpoint")
+        self._kept.append(repr((self._context.cursor, self._context.resume)))
         self._context.checkpoint(until)
 
     def raise_if_cancelled(self) -> None:

@@ -14,12 +14,7 @@ from sqlalchemy.orm import Session
 from tenantcollect.backends.sql.changes import Change, checkpointed, held, sealed
 from tenantcollect.backends.sql.dialect import PATIENCE, WINDOW, Terms
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.errors import (
-    connection_lost,
-    described,
-    meaning,
-    translating,
-)
+from tenantcollect.backends.sql.errors import connection_lost, described, meaning, translating
 from tenantcollect.backends.sql.session import WindowSession, read_alone
 from tenantcollect.backends.sql.verdict import Verdict
 from tenantcollect.backends.sql.watching import Watch, watch
@@ -100,6 +95,11 @@ class SqlTransaction:
         """Fail the window for what the collector did; raises :class:`TransactionBroken`, or ``error``."""
         self.was_broken(f"the collector called {deed}", error)
         raise self._verdict.error()
+
+    @property
+    def writing(self) -> bool:
+        """Whether its transaction is open: from the first use of ``db`` until its rows are durable, or gone."""
+        return self._connection is not None
 
     @property
     def over(self) -> bool:
