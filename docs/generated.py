@@ -159,7 +159,8 @@ def collecting() -> str:
 def suite() -> str:
     """What a suite of collectors is told, and what it tests."""
     told = [row(f"`{name}`", cell(text)) for name, text in _sentences(CollectorTests).items()]
-    tests = [row(f"`{name}`", first_line(test)) for name, test in _public(CollectorSuite) if name.startswith("test_")]
+    found = [test for kind in reversed(CollectorSuite.__mro__) for test in _public(kind) if test[0].startswith("test_")]
+    tests = [row(f"`{name}`", first_line(test)) for name, test in found]
     return "\n".join(("| attribute | |", "|---|---|", *told, "", "| test | holds |", "|---|---|", *tests))
 
 

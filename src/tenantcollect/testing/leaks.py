@@ -1,14 +1,39 @@
-"""Looks for secrets in all that a window leaves behind (floor: testing)."""
+"""The rule about secrets: looks for them in all that a window leaves behind (floor: testing)."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
+import pytest
+
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.secrets import Masker
-from tenantcollect.testing.case import Case
+from tenantcollect.testing.case import Case, require
 from tenantcollect.testing.collector import Collected
+from tenantcollect.testing.collectors import CollectorTests
 
-__all__ = ["made_up", "places", "secrets_of"]
+__all__ = ["SecretRules", "made_up", "secrets_of"]
+
+
+class SecretRules(CollectorTests):
+    """A tenant's secrets go to its data source, and nowhere else."""
+
+    def test_no_secret_leaks(
+        self, case: Case, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """No secret of the env stands in rows, cursor, warnings, errors, logs or output, also when it is refused."""
+        if not secrets_of(case):
+            pytest.skip("the env has no secret")
+        for env in filter(None, (case.env, made_up(case))):
+            case.fresh()
+            caplog.clear()
+            capsys.readouterr()
+            with caplog.at_level(logging.DEBUG):
+                collected = case.run(env=env)
+            printed = "".join(capsys.readouterr())
+            secrets = {key: env[key] for key in secrets_of(case)}
+            found = list(places(case, collected, secrets, caplog.text, printed))
+            require(not found, "; ".join(found))
 
 
 def secrets_of(case: Case) -> dict[str, str]:
