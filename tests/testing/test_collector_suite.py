@@ -5,79 +5,46 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
 
-BAD = Path(__file__).with_name("bad_collectors.py")
-ANY_ORDER, HALF_OPEN, TENANTS = "windows_come_in_any_order", "windows_are_half_open", "tenants_stay_apart"
+from tests.testing import bad_endings, bad_secrets, bad_tenants, bad_times, good_collectors
 
-EXPECTED = {
-    "Good": {},
-    "Stamps": {},
-    "LacksTheMark": {"hooks_are_sound": "lacks @hookimpl"},
-    "ProvidesAText": {"hooks_are_sound": "provides() must return a list"},
-    "DependsOnNobody": {"hooks_are_sound": "into `seed`"},
-    "WritesNothing": {"the_window_is_collected": "name a window in which your fake has data"},
-    "Fails": {"the_window_is_collected": "OSError: no such host"},
-    "InsertsOnly": {"running_again_changes_nothing": "use upsert()"},
-    "TakesTheEnd": {HALF_OPEN: "start_date <= item.at < end_date"},
-    "LosesTheStart": {HALF_OPEN: "the start is part of the window", ANY_ORDER: "lacks 1 rows"},
-    "KeepsTheLast": {ANY_ORDER: "merge with what is there"},
-    "WritesNaive": {"times_are_utc": "a naive datetime names no instant"},
-    "WritesSummerTime": {"times_are_utc": "use .astimezone(UTC)"},
-    "ReadsTheWallClock": {"times_are_utc": "never use datetime.now()"},
-    "DeletesEverybodys": {TENANTS: "every DELETE and UPDATE needs .where(table.c.tenant_id == tenant_id)"},
-    "ReadsEverybodys": {TENANTS: "select its upstream rows with .where(table.c.tenant_id == tenant_id)"},
-    "NamesOneTenant": {TENANTS: "write the tenant_id that run() is given"},
-    "SharesAKey": {TENANTS: "shop_unowned: tenant_id is no part of the primary key"},
-    "LeaksIntoRows": {"no_secret_leaks": "SHOP_TOKEN stands in a row"},
-    "LeaksIntoCursor": {"no_secret_leaks": "SHOP_TOKEN stands in context.cursor"},
-    "LeaksIntoWarnings": {"no_secret_leaks": "SHOP_TOKEN stands in a warning"},
-    "LeaksIntoErrors": {"no_secret_leaks": "send it in a header"},
-    "LeaksIntoTheLog": {"no_secret_leaks": "log through context.logger"},
-    "LeaksOnTheScreen": {"no_secret_leaks": "do not print"},
-    "NeverLooks": {"a_cancelled_window_ends": "call context.raise_if_cancelled()"},
-    "SwallowsCancellation": {"a_cancelled_window_ends": "let WindowCancelled go"},
-    "LocksItself": {
-        "a_crash_loses_nothing": "keep nothing in variables of the module",
-        "a_lost_lease_writes_nothing": "share nothing between two runs",
-    },
-    "ErasesAll": {"erase_deletes_one_tenant_only": "deleted rows of another tenant"},
-    "WritesOutside": {
-        "running_again_changes_nothing": "lacks 1 rows",
-        HALF_OPEN: "other rows than one",
-        ANY_ORDER: "other rows than one",
-        "a_cancelled_window_ends": "write through db only",
-        "a_crash_loses_nothing": "write through db only",
-        "a_lost_lease_writes_nothing": "share nothing between two runs",
-    },
-}
-"""Which tests of the suite fail for a collector, and what each of them says."""
+HERE = Path(__file__).parent
 
 
 @pytest.mark.timeout(600)
-def test_each_bad_collector_fails_by_its_rules_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "module", [good_collectors, bad_times, bad_tenants, bad_secrets, bad_endings], ids=lambda module: module.__name__
+)
+def test_each_collector_fails_by_the_rules_it_breaks_alone(module: ModuleType, tmp_path: Path) -> None:
     """It fails exactly the tests of the rules that it breaks, and is told what to do; the good ones fail none."""
-    found = failures(tmp_path / "report.xml")
-    assert {name: set(of) for name, of in found.items()} == {name: set(of) for name, of in EXPECTED.items()}
+    broken = {
+        name: kind.breaks
+        for name, kind in vars(module).items()
+        if "breaks" in getattr(kind, "__dict__", ()) and kind.__module__ == module.__name__
+    }
+    found = failures(Path(str(module.__file__)), tmp_path / "report.xml")
+    assert {name: set(of) for name, of in found.items()} == {name: set(of) for name, of in broken.items()}
     untold = [
         (name, rule, found[name][rule])
-        for name, of in EXPECTED.items()
+        for name, of in broken.items()
         for rule, cure in of.items()
         if cure not in found[name][rule]
     ]
     assert not untold
 
 
-def failures(report: Path) -> Mapping[str, Mapping[str, str]]:
-    """What one run of all bad collectors fails with, by collector and rule."""
-    command = [sys.executable, "-m", "pytest", str(BAD), "-q", f"--junitxml={report}", "-k", "event or erase"]
+def failures(module: Path, report: Path) -> Mapping[str, Mapping[str, str]]:
+    """What one run of a module's collectors fails with, by collector and rule."""
+    command = [sys.executable, "-m", "pytest", str(module), "-q", f"--junitxml={report}", "-k", "event or erase"]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     subprocess.run(
         [*command, "-p", "no:cacheprovider", "-p", "no:xdist"],
         env={**plain, "TZ": "UTC"},
-        cwd=BAD.parents[2],
+        cwd=HERE.parents[1],
         capture_output=True,
         check=False,
         timeout=600,

@@ -1,0 +1,135 @@
+"""A collector for each way to fail at all, to run twice, or to end; run by ``test_collector_suite`` only."""
+
+import sqlite3
+
+from sqlalchemy import insert
+
+from tenantcollect import hookimpl, upsert
+from tests.testing.shop import EVENT, Good, found, rows, suites
+
+AGAIN, HOOKS, WINDOW = "running_again_changes_nothing", "hooks_are_sound", "the_window_is_collected"
+CANCELLED, CRASHED, LOST = "a_cancelled_window_ends", "a_crash_loses_nothing", "a_lost_lease_writes_nothing"
+ANY_ORDER, HALF_OPEN = "windows_come_in_any_order", "windows_are_half_open"
+
+
+class LacksTheMark(Good):
+    breaks = {HOOKS: "lacks @hookimpl"}
+
+    def run(self, db, tenant_id, start_date, end_date, context):
+        upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
+
+
+class ProvidesAText(Good):
+    breaks = {HOOKS: "provides() must return a list"}
+
+    @hookimpl
+    def provides(self):
+        return "event"
+
+
+class DependsOnNobody(Good):
+    breaks = {HOOKS: "into `seed`"}
+
+    @hookimpl
+    def dependencies(self):
+        return ["groups"]
+
+
+class WritesNothing(Good):
+    breaks = {WINDOW: "name a window in which your fake has data"}
+
+    def write(self, db, tenant_id, items, context):
+        """Nothing is written."""
+
+
+class Fails(Good):
+    breaks = {WINDOW: "OSError: no such host"}
+
+    def items(self, token, start, end):
+        raise OSError("no such host")
+
+
+class InsertsOnly(Good):
+    breaks = {AGAIN: "use upsert()"}
+
+    def write(self, db, tenant_id, items, context):
+        db.execute(insert(EVENT), rows(tenant_id, items))
+
+
+class NeverLooks(Good):
+    breaks = {CANCELLED: "call context.raise_if_cancelled()"}
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date):
+        upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
+
+
+class SwallowsCancellation(Good):
+    breaks = {CANCELLED: "let WindowCancelled go"}
+
+    def write(self, db, tenant_id, items, context):
+        for item in items:
+            try:
+                context.raise_if_cancelled()
+                upsert(db, EVENT, rows(tenant_id, [item]))
+            except Exception:  # noqa: BLE001 - the mistake itself
+                context.warn("one item is missing")
+
+
+class LocksItself(Good):
+    """A lock of its own, which a killed run never gives back."""
+
+    breaks = {CRASHED: "keep nothing in variables of the module", LOST: "share nothing between two runs"}
+    busy = False
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        if self.busy:
+            return
+        self.busy = True
+        context.raise_if_cancelled()
+        upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
+        self.busy = False
+
+
+class WritesOutside(Good):
+    """Counts its runs by a connection of its own."""
+
+    breaks = {
+        AGAIN: "lacks 1 rows",
+        HALF_OPEN: "other rows than one",
+        ANY_ORDER: "other rows than one",
+        CANCELLED: "write through db only",
+        CRASHED: "write through db only",
+        LOST: "share nothing between two runs",
+    }
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        path = context.read("SELECT file FROM pragma_database_list")[0].file
+        context.raise_if_cancelled()
+        outside = sqlite3.connect(path, isolation_level=None)
+        counted = (
+            "INSERT INTO shop_event VALUES (?, 'runs', NULL, '.', NULL) ON CONFLICT DO UPDATE SET note = note || '.'"
+        )
+        outside.execute(counted, [tenant_id])
+        outside.close()
+        upsert(db, EVENT, rows(tenant_id, found(start_date, end_date)))
+
+
+class SkipsAhead(Good):
+    """Says that a page is there before it is: a killed run is continued behind it."""
+
+    breaks = dict.fromkeys((CRASHED, LOST), "write the rows before you set the context.resume")
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        items = found(start_date, end_date)
+        for page in range(context.resume or 0, len(items), 3):
+            context.raise_if_cancelled()
+            context.resume = page + 3
+            context.checkpoint()
+            upsert(db, EVENT, rows(tenant_id, items[page : page + 3]))
+
+
+globals().update(suites(globals()))

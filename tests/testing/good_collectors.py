@@ -1,0 +1,81 @@
+"""Collectors that do as they should, each in its own way; run by ``test_collector_suite``, not by our own suite."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+from tenantcollect import hookimpl, upsert
+from tests.testing.shop import EVENT, HOUR, Good, found, rows, suites
+
+
+class Plain(Good):
+    breaks = {}
+
+
+class Stamps(Good):
+    """Says in each row by which run it was written; its suite knows that."""
+
+    breaks = {}
+    told = {"volatile": frozenset({"note"})}
+
+    def write(self, db, tenant_id, items, context):
+        upsert(db, EVENT, rows(tenant_id, items, note=str(uuid4())))
+
+
+class Resumes(Good):
+    """Makes each page durable, and goes on behind it."""
+
+    breaks = {}
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        items = found(start_date, end_date)
+        for page in range(context.resume or 0, len(items), 3):
+            context.raise_if_cancelled()
+            upsert(db, EVENT, rows(tenant_id, items[page : page + 3]))
+            context.resume = page + 3
+            context.checkpoint()
+
+
+class FetchesFirst(Good):
+    """Makes only its resume point durable, page by page, and writes at the end."""
+
+    breaks = {}
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        items = found(start_date, end_date)
+        for _ in range(len(context.resume or []), len(items)):
+            context.raise_if_cancelled()
+            context.resume = [*(context.resume or []), "one more"]
+            context.checkpoint()
+        upsert(db, EVENT, rows(tenant_id, items))
+
+
+class SealsParts(Good):
+    breaks = {}
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        while start_date < end_date:
+            context.raise_if_cancelled()
+            until = min(start_date + 7 * HOUR, end_date)
+            upsert(db, EVENT, rows(tenant_id, found(start_date, until)))
+            context.checkpoint(until)
+            start_date = until
+
+
+class FetchesInThreads(Good):
+    breaks = {}
+
+    @hookimpl
+    def run(self, db, tenant_id, start_date, end_date, context):
+        def fetched(item):
+            context.raise_if_cancelled()
+            return item
+
+        with ThreadPoolExecutor(3) as pool:
+            items = list(pool.map(fetched, found(start_date, end_date)))
+        upsert(db, EVENT, rows(tenant_id, items))
+
+
+globals().update(suites(globals()))
