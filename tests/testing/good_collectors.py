@@ -3,8 +3,34 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-from tenantcollect import hookimpl, upsert
-from tests.testing.shop import EVENT, HOUR, Good, found, rows, suites
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, delete, text
+
+from tenantcollect import CollectorOptions, hookimpl, upsert
+from tests.testing.shop import EVENT, GROUP, HOUR, Good, Source, found, rows, suites
+
+
+class Naive(Source):
+    """Whose tables know no time zone at all."""
+
+    @hookimpl
+    def tables(self):
+        return PLAIN
+
+    @hookimpl
+    def erase(self, db, tenant_id):
+        for table in PLAIN.tables.values():
+            db.execute(delete(table).where(table.c.tenant_id == tenant_id))
+
+
+PLAIN = MetaData()
+GROUP.to_metadata(PLAIN)
+Table(
+    "shop_plain",
+    PLAIN,
+    Column("tenant_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("at", DateTime),
+)
 
 
 class Plain(Good):
@@ -76,6 +102,29 @@ class FetchesInThreads(Good):
         with ThreadPoolExecutor(3) as pool:
             items = list(pool.map(fetched, found(start_date, end_date)))
         upsert(db, EVENT, rows(tenant_id, items))
+
+
+class LooksBack(Good):
+    """Asks for half a day more each time, also before the first window."""
+
+    breaks = {}
+
+    @hookimpl
+    def options(self):
+        return CollectorOptions(lookback=13 * HOUR)
+
+
+class KeepsUtcWithoutSaying(Good):
+    """A column without a time zone, filled with UTC, also by text()."""
+
+    breaks = {}
+    source = Naive
+    told = {"dated": {"shop_plain": "at"}}
+
+    def write(self, db, tenant_id, items, context):
+        sent = "INSERT INTO shop_plain VALUES (:tenant, :name, :at) ON CONFLICT DO NOTHING"
+        for name, at in items:
+            db.execute(text(sent), {"tenant": tenant_id, "name": name, "at": at.replace(tzinfo=None)})
 
 
 globals().update(suites(globals()))

@@ -30,6 +30,7 @@ from tenantcollect.state import KeyState, NewKey, Opening, Resume, Revision
 from tenantcollect.testing.finding import only
 from tenantcollect.testing.running import Running
 from tenantcollect.testing.stored import Rows, Seed, Stored
+from tenantcollect.testing.watching import Sent
 from tenantcollect.windows import NOTHING, Window, WindowSet, utc
 from tenantcollect.worker import Learn, Parts, Resolved, Turn
 from tenantcollect.worker.context import checked_json
@@ -123,7 +124,7 @@ class CollectorHarness:
         key = Key(tenant_id, *script.split("."))
         resolved = self._resolved(env, collector.data_source)
         known = self._known(key, window, now(), cursor, resume)
-        self.watched = running = Running(key=key, at=at)
+        self.watched = running = Running(key=key, at=at, sent=Sent(zoned=self._stored.zoned))
         error, told = None, list[Event]()
         try:
             turn = running.began(self._opened(collector, known, window, now()))

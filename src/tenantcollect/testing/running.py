@@ -8,7 +8,7 @@ from attrs import define, field
 from tenantcollect.collectors import Collector
 from tenantcollect.errors import ConfigurationError, LeaseLost, WindowCancelled
 from tenantcollect.keys import Key
-from tenantcollect.testing.watching import Moments, WatchedContext
+from tenantcollect.testing.watching import Sent, WatchedContext
 from tenantcollect.worker import Turn
 
 __all__ = ["Running"]
@@ -19,7 +19,7 @@ class Running:
     """What a run is seen to do, and how it is reached from outside.
 
     ``points`` are those it has passed, ``said`` its words and ``kept`` what each checkpoint was to store, unmasked,
-    ``moments`` the times it bound. ``mistake`` is one of the test's own, which no collector may swallow.
+    ``sent`` the statements. ``mistake`` is one of the test's own, which no collector may swallow.
     """
 
     key: Key | None = None
@@ -27,7 +27,7 @@ class Running:
     points: list[str] = field(factory=list)
     said: list[str] = field(factory=list)
     kept: list[str] = field(factory=list)
-    moments: Moments = field(factory=Moments)
+    sent: Sent = field(factory=Sent)
     turn: Turn | None = None
     mistake: ConfigurationError | None = None
     _told: WindowCancelled | LeaseLost | None = None
@@ -67,7 +67,7 @@ class Running:
 
         def run(*, db: Any, context: Any, **arguments: Any) -> int | None:
             if db is not None:
-                self.moments.watch(db)
+                self.sent.watch(db)
             self.reached("run")
             seen = WatchedContext(context, self.reached, self.said, self.kept)
             records = collector.run(db=db, context=seen, **arguments)

@@ -1,17 +1,19 @@
-"""What a collector does in its window, seen from outside: points it passes, times it binds (floor: testing)."""
+"""What a collector does in its window, seen from outside: points it passes, statements it sends (floor: testing)."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from attrs import define, field
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import NullType, TypeDecorator
 
 from tenantcollect.testing.stored import holds_instants
 
-__all__ = ["Moments", "WatchedContext"]
+__all__ = ["Sent", "WatchedContext"]
+
+CHANGES = ("UPDATE", "DELETE")
 
 
 class WatchedContext:
@@ -57,10 +59,16 @@ class WatchedContext:
 
 
 @define
-class Moments:
-    """Every date and time that was bound to a column that is not fit for it."""
+class Sent:
+    """What a window sends to the database through ``db``.
 
+    ``wrong`` is every date and time that was bound where it does not fit; ``changes`` are the texts of the statements
+    that update or delete. ``zoned``: whether the tables have columns with a time zone.
+    """
+
+    zoned: bool = True
     wrong: list[str] = field(factory=list)
+    changes: dict[str, None] = field(factory=dict)
 
     def watch(self, db: Session) -> None:
         """Look at every statement that is sent through ``db``."""
@@ -70,30 +78,33 @@ class Moments:
         if not event.contains(connection, "before_cursor_execute", self._sent):
             event.listen(connection, "before_cursor_execute", self._sent)
 
-    def _sent(self, _connection: Any, _cursor: Any, _sql: str, _values: Any, context: Any, _many: bool) -> None:
+    def _sent(self, _connection: Any, _cursor: Any, sql: str, _values: Any, context: Any, _many: bool) -> None:
+        if sql.lstrip()[:6].upper() in CHANGES:
+            self.changes[sql] = None
         compiled = getattr(context, "compiled", None)
         if compiled is None:
             return
         for values in context.compiled_parameters:
-            for bind in compiled.binds.values():
-                value = _bound(bind.type, values.get(bind.key), context.dialect)
-                if isinstance(value, datetime) and (problem := _problem(bind.type, value)):
-                    self.wrong.append(f"{bind.key} = {value.isoformat()}: {problem}")
+            for bind, name in compiled.bind_names.items():
+                value = _bound(bind.type, values.get(name), context.dialect)
+                if isinstance(value, datetime) and (problem := self._problem(bind.type, value)):
+                    self.wrong.append(f"{name} = {value.isoformat()}: {problem}")
+
+    def _problem(self, kind: Any, value: datetime) -> str | None:
+        zoned, offset = holds_instants(kind), value.utcoffset()
+        if isinstance(kind, NullType):  # a text() does not know its columns
+            zoned = True if self.zoned or offset else None
+        if zoned is None:
+            return None
+        if zoned and offset is None:
+            return "a naive datetime names no instant; use datetime.now(UTC), or .replace(tzinfo=UTC) if it is UTC"
+        if zoned and offset:
+            return "not in UTC, and SQLite keeps no time zone; use .astimezone(UTC)"
+        if not zoned and offset is not None:
+            return "an aware datetime for a column without a time zone; declare DateTime(timezone=True)"
+        return None
 
 
 def _bound(kind: Any, value: Any, dialect: Any) -> Any:
     """The value as a decorated type hands it on."""
     return kind.process_bind_param(value, dialect) if isinstance(kind, TypeDecorator) else value
-
-
-def _problem(kind: Any, value: datetime) -> str | None:
-    zoned = holds_instants(kind)
-    if zoned is None:
-        return None
-    if zoned and value.utcoffset() is None:
-        return "a naive datetime names no instant; use datetime.now(UTC), or .replace(tzinfo=UTC) if it is UTC"
-    if zoned and value.utcoffset() != timedelta():
-        return "not in UTC, and SQLite keeps no time zone; use .astimezone(UTC)"
-    if not zoned and value.utcoffset() is not None:
-        return "an aware datetime for a column without a time zone; declare DateTime(timezone=True)"
-    return None
