@@ -49,6 +49,43 @@ class Fails(Good):
         raise OSError("no such host")
 
 
+class RemembersWhatItSaw(Good):
+    """What was seen once is not written again, in this process; all other rules find nothing to look at."""
+
+    breaks = {WINDOW: "keep nothing in variables of the module"}
+    seen = set()
+
+    def write(self, db, tenant_id, items, context):
+        new = [item for item in items if (tenant_id, item) not in self.seen]
+        self.seen.update((tenant_id, item) for item in new)
+        super().write(db, tenant_id, new, context)
+
+
+class NamesNoTable(Good):
+    breaks = {WINDOW: "dated names shop_events.at; tables() has shop_event, shop_group"}
+    told = {"dated": {"shop_events": "at"}}
+
+
+class NamesNoTime(Good):
+    breaks = {WINDOW: "dated names shop_event.note, which holds no date and time"}
+    told = {"dated": {"shop_event": "note"}}
+
+
+class NamesNoColumn(Good):
+    breaks = {WINDOW: "no table has the column nota"}
+    told = {"volatile": {"nota"}}
+
+
+class NamesNoScript(Good):
+    breaks = {WINDOW: "short names shop.events, which is none of its collectors"}
+    told = {"short": {"shop.events"}}
+
+
+class NamesOneInsteadOfSome(Good):
+    breaks = {WINDOW: "short and volatile are sets of names"}
+    told = {"short": "shop.event"}
+
+
 class InsertsOnly(Good):
     breaks = {AGAIN: "use upsert()"}
 

@@ -1,12 +1,32 @@
 """Collectors that do as they should, each in its own way; run by ``test_collector_suite``, not by our own suite."""
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha1
 from uuid import uuid4
 
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, delete, text
+from sqlalchemy import (
+    Column,
+    Computed,
+    DateTime,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from tenantcollect import CollectorOptions, hookimpl, upsert
-from tests.testing.shop import EVENT, GROUP, HOUR, Good, Source, found, rows, suites
+from tests.testing.shop import EVENT, GROUP, HOUR, METADATA, Good, Source, found, rows, suites
 
 
 class Naive(Source):
@@ -30,6 +50,38 @@ Table(
     Column("tenant_id", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("at", DateTime),
+)
+
+
+COUNTED = Table(
+    "shop_counted",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", DateTime(timezone=True)),
+    UniqueConstraint("tenant_id", "name"),
+)
+LINE = Table(
+    "shop_line",
+    METADATA,
+    Column("tenant_id", Text, primary_key=True),
+    Column("event_id", ForeignKey("shop_counted.id"), primary_key=True),
+)
+TREE = Table(
+    "shop_tree",
+    METADATA,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("kind", Enum("open", "closed", name="shop_kind"), primary_key=True),
+    Column("sha", String(40), primary_key=True),
+    Column("part", SmallInteger, primary_key=True, autoincrement=False),
+    Column("parent", String(40)),
+    Column("at", DateTime(timezone=True)),
+    Column("size", Integer, Computed("length(sha)")),
+    ForeignKeyConstraint(
+        ["tenant_id", "kind", "parent", "part"],
+        ["shop_tree.tenant_id", "shop_tree.kind", "shop_tree.sha", "shop_tree.part"],
+    ),
 )
 
 
@@ -125,6 +177,47 @@ class KeepsUtcWithoutSaying(Good):
         sent = "INSERT INTO shop_plain VALUES (:tenant, :name, :at) ON CONFLICT DO NOTHING"
         for name, at in items:
             db.execute(text(sent), {"tenant": tenant_id, "name": name, "at": at.replace(tzinfo=None)})
+
+
+class TwoShops(Good):
+    """Each tenant gets its own."""
+
+    breaks = {}
+    told = {"shops": 2}
+
+
+class CountsKeys(Good):
+    """A key that the database counts, beside a unique one of the source; lines refer to it."""
+
+    breaks = {}
+    told = {"dated": {"shop_counted": "at"}}
+
+    def write(self, db, tenant_id, items, context):
+        db.execute(delete(LINE).where(LINE.c.tenant_id == tenant_id))
+        for name, at in items:
+            key = (COUNTED.c.tenant_id == tenant_id, COUNTED.c.name == name)
+            number = db.scalar(select(COUNTED.c.id).where(*key))
+            if number is None:
+                made = db.execute(insert(COUNTED).values(tenant_id=tenant_id, name=name, at=at))
+                number = made.inserted_primary_key[0]
+            db.execute(update(COUNTED).where(COUNTED.c.id == number).values(at=at))
+        for number in list(db.scalars(select(COUNTED.c.id).where(COUNTED.c.tenant_id == tenant_id))):
+            db.execute(insert(LINE).values(tenant_id=tenant_id, event_id=number))
+
+
+class KeepsATree(Good):
+    """Rows that refer to others of their table, with sized and listed keys and a computed column."""
+
+    breaks = {}
+    told = {"dated": {"shop_tree": "at"}}
+
+    def write(self, db, tenant_id, items, context):
+        root = {"tenant_id": tenant_id, "kind": "open", "sha": 10 * "zero", "part": 1, "parent": None, "at": None}
+        upsert(db, TREE, [root])
+        leaves = [
+            {**root, "sha": sha1(name.encode()).hexdigest(), "parent": root["sha"], "at": at} for name, at in items
+        ]
+        upsert(db, TREE, leaves)
 
 
 globals().update(suites(globals()))

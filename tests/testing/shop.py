@@ -12,7 +12,7 @@ from tenantcollect.testing import CollectorSuite
 START = datetime(2026, 5, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ITEMS = [(f"item-{number}", START + 6 * number * HOUR) for number in range(-4, 16)]
-TOKEN = "a-token-for-tests"
+TOKEN, OTHER_TOKEN = "a-token-for-tests", "the-token-of-another"
 
 METADATA = MetaData()
 GROUP = Table(
@@ -72,10 +72,10 @@ def found(start, end):
 
 
 def asked(token, start, end):
-    """The same, if it admits the token."""
-    if token != TOKEN:
+    """The same, if it admits the token; the other shop is a little smaller."""
+    if token not in (TOKEN, OTHER_TOKEN):
         raise AuthenticationError("who are you?")
-    return found(start, end)
+    return [item for item in found(start, end) if token == TOKEN or item[0] != "item-3"]
 
 
 def rows(tenant_id, items, note=""):
@@ -119,11 +119,17 @@ class Shop(CollectorSuite):
 
     window = Window(START, START + timedelta(days=2))
     dated = {"shop_event": "at"}
+    shops = 1
 
     @pytest.fixture
     def env(self):
         """What a tenant configures."""
         return {"SHOP_TOKEN": TOKEN}
+
+    @pytest.fixture
+    def other_env(self):
+        """What another tenant configures."""
+        return {"SHOP_TOKEN": OTHER_TOKEN} if self.shops > 1 else None
 
 
 def suites(namespace):

@@ -4,58 +4,18 @@
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
-from uuid import UUID, uuid5
 
 import pytest
-from attrs import define, frozen
+from attrs import define
 from sqlalchemy import Column, Table
 
 from tenantcollect.testing.collector import Collected, CollectorHarness
 from tenantcollect.testing.stored import Row, Rows, holds_instants
+from tenantcollect.testing.tenancy import Tenancy, generated
 from tenantcollect.windows import Window
 from tenantcollect.worker.context import error_text
 
-__all__ = ["Case", "Tenancy", "described", "require"]
-
-FOREIGN_NUMBER = 1_000_003
-"""What is added to another tenant's numeric keys: far enough from those of a fake."""
-
-
-@frozen(kw_only=True)
-class Tenancy:
-    """Who is collected for, who else is there, and in which column of every table that stands."""
-
-    tenant_id: str
-    other: str
-    column: str
-
-    def of(self, tenant_id: str, rows: Rows) -> Rows:
-        """The rows of one tenant."""
-        return {name: [row for row in some if row.get(self.column) == tenant_id] for name, some in rows.items()}
-
-    def moved(self, rows: Rows) -> Rows:
-        """Our rows as the other tenant would have them, had it the very same data."""
-        ours = self.of(self.tenant_id, rows)
-        return {name: [{**row, self.column: self.other} for row in some] for name, some in ours.items()}
-
-    def foreign(self, rows: Rows, tables: Mapping[str, Table]) -> Rows:
-        """Rows of the other tenant that resemble ours, with keys that our data source knows nothing of."""
-        return {
-            name: [{key: self._foreign(tables[name].columns[key], value) for key, value in row.items()} for row in some]
-            for name, some in self.moved(rows).items()
-        }
-
-    def _foreign(self, column: Column[Any], value: Any) -> Any:
-        if column.name == self.column or not (column.primary_key or column.foreign_keys):
-            return value
-        match value:
-            case str():
-                return f"{value}-of-{self.other}"
-            case int() if not isinstance(value, bool):
-                return value + FOREIGN_NUMBER
-            case UUID():
-                return uuid5(value, self.other)
-        return value
+__all__ = ["Case", "described", "require"]
 
 
 @define(kw_only=True)
@@ -116,16 +76,15 @@ class Case:
 
     def _plain(self, table: Table, rows: list[Row]) -> list[str]:
         """The rows as they are compared: without what the database fills by itself, and what is meant to change."""
-        left_out = {*self.volatile, *(column.key for column in table.columns if _filled(table, column))}
+        left_out = {*self.volatile, *(column.key for column in table.columns if _filled(column))}
         return [repr({name: value for name, value in row.items() if name not in left_out}) for row in rows]
 
 
-def _filled(table: Table, column: Column[Any]) -> bool:
-    """Whether the database counts or clocks a column: a number that is the whole key, a time with a default."""
-    if column is table.autoincrement_column:
-        return len(table.primary_key.columns) == 1
+def _filled(column: Column[Any]) -> bool:
+    """Whether nobody can know a value beforehand: a key that the database counts, a time with a default."""
     defaults = (column.default, column.onupdate, column.server_default, column.server_onupdate)
-    return holds_instants(column.type) is not None and any(default is not None for default in defaults)
+    clocked = holds_instants(column.type) is not None and any(default is not None for default in defaults)
+    return clocked or generated(column)
 
 
 def _difference(expected: list[str], found: list[str]) -> str:

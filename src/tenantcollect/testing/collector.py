@@ -48,8 +48,9 @@ FENCED = ("after_fence", "after_history", "before_commit")
 class Collected:
     """What became of one window.
 
-    ``rows`` are those of the collectors' own tables, by table name and in the order of the primary key; times of
-    columns with a time zone are aware UTC, on SQLite too. They can be the ``seed`` of the next call. ``records`` is
+    ``rows`` are those of the collectors' own tables and of those that a seed gave as ``Table``, by table name and in
+    the order of the primary key; times of columns with a time zone are aware UTC, on SQLite too. They can be the
+    ``seed`` of the next call, but for tables that it must give as ``Table`` again. ``records`` is
     what ``run`` returned. ``error`` is what it raised; ``rows``, ``cursor`` and ``resume`` are then as before, but for
     what a checkpoint made durable.
     """

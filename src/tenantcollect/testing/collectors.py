@@ -7,14 +7,17 @@ import pytest
 
 from tenantcollect.errors import ConfigurationError, PluginError
 from tenantcollect.registry import Registry
-from tenantcollect.testing.case import Case, Tenancy, described
+from tenantcollect.testing.case import Case, described
 from tenantcollect.testing.collector import CollectorHarness
-from tenantcollect.testing.stored import Seed
+from tenantcollect.testing.stored import Seed, holds_instants
+from tenantcollect.testing.tenancy import Tenancy
 from tenantcollect.windows import Window
 
 __all__ = ["CollectorTests"]
 
-OURS, THEIRS, COLUMN = "acme", "globex", "tenant_id"
+OURS, COLUMN = "acme", "tenant_id"
+THEIRS = 'Ö\'Neil & "Söhne" 100% %s ' + 10 * "und Töchter "
+"""As untame as tenant ids may be; cut where the column is short."""
 SEE_HOOKS = "its hooks are not sound: see test_hooks_are_sound"
 SEE_WINDOW = "its window could not be collected: see test_the_window_is_collected"
 
@@ -61,6 +64,11 @@ class CollectorTests:
         )
 
     @pytest.fixture
+    def other_env(self) -> Mapping[str, str] | None:
+        """What the other tenant configures, if your fake admits it and has other data for it."""
+        return None
+
+    @pytest.fixture
     def database_url(self) -> str | None:
         """A fresh database; None = SQLite. Return ``tenantcollect_postgresql_url`` to test on PostgreSQL."""
         return None
@@ -72,16 +80,18 @@ class CollectorTests:
             yield harness
 
     @pytest.fixture
-    def tenancy(self) -> Tenancy:
+    def tenancy(self, harness: CollectorHarness) -> Tenancy:
         """Our tenant, and the other."""
-        other = THEIRS if self.tenant_id != THEIRS else OURS
+        columns = [table.columns.get(self.tenant_column) for table in harness.tables_by_name.values()]
+        sizes = [getattr(column.type, "length", None) for column in columns if column is not None]
+        other = THEIRS[: min(filter(None, sizes), default=len(THEIRS))].rstrip()
         return Tenancy(tenant_id=self.tenant_id, other=other, column=self.tenant_column)
 
     @pytest.fixture
     def case(self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenancy: Tenancy) -> Case:
         """The script with its upstreams collected; skipped where another test says what is wrong."""
         case = self._begun(harness, script, env, tenancy)
-        if case.whole.error is not None or not case.written():
+        if case.whole.error is not None or not case.written() or self._mistaken(harness):
             pytest.skip(SEE_WINDOW)
         return case
 
@@ -90,12 +100,7 @@ class CollectorTests:
             pytest.skip(f"{SEE_HOOKS} ({problem})")
         if self.seed is not None:
             harness.seed(self.seed)
-        graph = harness.registry.graph(harness.registry.data_sources())
-        above = set(graph.ancestors(script))
-        for name in [name for name in graph.order if name in above]:
-            upstream = harness.run(name, self.window, env=env, tenant_id=tenancy.tenant_id)
-            if upstream.error is not None:
-                pytest.skip(f"its upstream {name} could not be collected ({described(upstream.error)})")
+        self._collect_above(harness, script, env, tenancy.tenant_id)
         before = harness.rows()
         whole = harness.run(script, self.window, env=env, tenant_id=tenancy.tenant_id)
         return Case(
@@ -109,6 +114,33 @@ class CollectorTests:
             whole=whole,
             points=list(harness.watched.points),
         )
+
+    def _collect_above(self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenant_id: str) -> None:
+        """Collect the upstreams of a script, those first on which the others depend."""
+        graph = harness.registry.graph(harness.registry.data_sources())
+        above = set(graph.ancestors(script))
+        for name in [name for name in graph.order if name in above]:
+            upstream = harness.run(name, self.window, env=env, tenant_id=tenant_id)
+            if upstream.error is not None:
+                pytest.skip(f"its upstream {name} could not be collected ({described(upstream.error)})")
+
+    def _mistaken(self, harness: CollectorHarness) -> str | None:
+        """Which attribute names what is not there, so that its rule would hold for nothing."""
+        tables, name = harness.tables_by_name, type(self).__name__
+        columns = {column.key for table in tables.values() for column in table.columns}
+        told: tuple[object, ...] = (self.dated, self.volatile, self.short)
+        if not isinstance(told[0], Mapping) or any(isinstance(names, str) for names in told):
+            return f"{name}: dated is a dict of table to column, short and volatile are sets of names"
+        for table, column in self.dated.items():
+            if table not in tables or column not in tables[table].columns:
+                return f"{name}.dated names {table}.{column}; tables() has {', '.join(tables) or 'none'}"
+            if holds_instants(tables[table].columns[column].type) is None:
+                return f"{name}.dated names {table}.{column}, which holds no date and time, so that nothing is known"
+        if unknown := {*self.volatile, *([self.tenant_column] if tables else [])} - columns:
+            return f"{name}: no table has the column {min(unknown)}; see volatile, tenant_column"
+        if unknown := set(self.short) - set(self.collectors):
+            return f"{name}.short names {min(unknown)}, which is none of its collectors"
+        return None
 
 
 def hook_problem(registry: Registry, script: str, env: Mapping[str, str], *, seeded: bool) -> str | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from tenantcollect.testing.case import Case, Tenancy, described, require
+from tenantcollect.testing.case import Case, described, require
 from tenantcollect.testing.collector import CollectorHarness
 from tenantcollect.testing.collectors import CollectorTests, hook_problem
 from tenantcollect.testing.finding import only
+from tenantcollect.testing.tenancy import Tenancy
 
 __all__ = ["CollectionRules"]
 
@@ -21,7 +22,9 @@ class CollectionRules(CollectorTests):
     def test_the_window_is_collected(
         self, harness: CollectorHarness, script: str, env: Mapping[str, str], tenancy: Tenancy
     ) -> None:
-        """The script collects its window without an error, and some rows with it."""
+        """The script collects its window without an error, some rows with it, and the same from the beginning."""
+        mistaken = self._mistaken(harness)
+        require(mistaken is None, str(mistaken))
         case = self._begun(harness, script, env, tenancy)
         require(case.whole.error is None, f"{script} failed in {self.window}: {described(case.whole.error)}")
         require(
@@ -29,6 +32,11 @@ class CollectionRules(CollectorTests):
             f"{script} wrote nothing in {self.window}; name a window in which your fake has data for it, "
             "or the other tests prove nothing",
         )
+        case.fresh()
+        anew = case.run()
+        cure = "keep nothing in variables of the module, the class or the object: no other process has them"
+        require(anew.error is None, f"from the beginning again, {script} failed; {cure}\n{described(anew.error)}")
+        require(not (wrong := case.differs(anew.rows)), f"from the beginning again, {wrong}; {cure}")
 
     def test_running_again_changes_nothing(self, case: Case) -> None:
         """The same window twice gives the same rows: a window that was killed is run again."""
