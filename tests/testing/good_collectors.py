@@ -19,14 +19,16 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     delete,
+    func,
     insert,
+    literal,
     select,
     text,
     update,
 )
 
 from tenantcollect import CollectorOptions, hookimpl, upsert
-from tests.testing.shop import EVENT, GROUP, HOUR, METADATA, Good, Source, found, rows, suites
+from tests.testing.shop import EVENT, GROUP, HOUR, METADATA, START, Good, Source, found, rows, suites
 
 
 class Naive(Source):
@@ -203,6 +205,17 @@ class CountsKeys(Good):
             db.execute(update(COUNTED).where(COUNTED.c.id == number).values(at=at))
         for number in list(db.scalars(select(COUNTED.c.id).where(COUNTED.c.tenant_id == tenant_id))):
             db.execute(insert(LINE).values(tenant_id=tenant_id, event_id=number))
+
+
+class ComparesWithALiteral(Good):
+    """Of a literal SQLAlchemy guesses a type without a time zone."""
+
+    breaks = {}
+
+    def write(self, db, tenant_id, items, context):
+        super().write(db, tenant_id, items, context)
+        late = (EVENT.c.tenant_id == tenant_id, literal(context.window.end) < func.coalesce(EVENT.c.at, START))
+        db.scalars(select(EVENT.c.id).where(*late)).all()
 
 
 class KeepsATree(Good):

@@ -125,7 +125,7 @@ class CollectorHarness:
         key = Key(tenant_id, *script.split("."))
         resolved = self._resolved(env, collector.data_source)
         known = self._known(key, window, now(), cursor, resume)
-        self.watched = running = Running(key=key, at=at, sent=Sent(zoned=self._stored.zoned))
+        self.watched = running = Running(key=key, at=at, sent=Sent(self._stored.tables.values()))
         error, told = None, list[Event]()
         try:
             turn = running.began(self._opened(collector, known, window, now()))

@@ -40,11 +40,6 @@ class Stored:
             table.fullname: table for metadata in tables for table in metadata.sorted_tables
         }
 
-    @property
-    def zoned(self) -> bool:
-        """Whether any column has a time zone."""
-        return any(holds_instants(column.type) for table in self.tables.values() for column in table.columns)
-
     def rows(self) -> Rows:
         """All that is durable in the collectors' tables; times of columns with a time zone are aware UTC."""
         with self._engine.connect() as connection:

@@ -1,11 +1,11 @@
 """What a collector does in its window, seen from outside: points it passes, statements it sends (floor: testing)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from attrs import define, field
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Table, event
 from sqlalchemy.orm import Session
 from sqlalchemy.types import NullType, TypeDecorator
 
@@ -63,10 +63,10 @@ class Sent:
     """What a window sends to the database through ``db``.
 
     ``wrong`` is every date and time that was bound where it does not fit; ``changes`` are the texts of the statements
-    that update or delete. ``zoned``: whether the tables have columns with a time zone.
+    that update or delete. ``tables`` are those of the collectors.
     """
 
-    zoned: bool = True
+    tables: Collection[Table] = ()
     wrong: list[str] = field(factory=list)
     changes: dict[str, None] = field(factory=dict)
 
@@ -92,17 +92,24 @@ class Sent:
 
     def _problem(self, kind: Any, value: datetime) -> str | None:
         zoned, offset = holds_instants(kind), value.utcoffset()
-        if isinstance(kind, NullType):  # a text() does not know its columns
-            zoned = True if self.zoned or offset else None
-        if zoned is None:
+        if zoned is None and not isinstance(kind, NullType):
             return None
+        if not zoned and not self._declares(kind):  # a text(), or a literal: nobody knows its column
+            zoned = bool(offset) or (isinstance(kind, NullType) and self._zoned()) or None
         if zoned and offset is None:
             return "a naive datetime names no instant; use datetime.now(UTC), or .replace(tzinfo=UTC) if it is UTC"
         if zoned and offset:
             return "not in UTC, and SQLite keeps no time zone; use .astimezone(UTC)"
-        if not zoned and offset is not None:
+        if zoned is False and offset is not None:
             return "an aware datetime for a column without a time zone; declare DateTime(timezone=True)"
         return None
+
+    def _declares(self, kind: Any) -> bool:
+        return any(kind is column.type for table in self.tables for column in table.columns)
+
+    def _zoned(self) -> bool:
+        """Whether any column has a time zone."""
+        return any(holds_instants(column.type) for table in self.tables for column in table.columns)
 
 
 def _bound(kind: Any, value: Any, dialect: Any) -> Any:
