@@ -1,6 +1,8 @@
 """A collector for each way to let a secret out; run by ``test_collector_suite``, not by our own suite."""
 
 import logging
+import os
+import warnings
 
 from tenantcollect import hookimpl
 from tests.testing.shop import TOKEN, Good, suites
@@ -65,6 +67,59 @@ class LeaksOnTheScreen(Leaks):
 
     def leak(self, token, context):
         print(token)  # noqa: T201 - the mistake itself
+
+
+class LeaksBelowPython(Leaks):
+    """A library in C, or a child process, writes to the descriptor itself."""
+
+    breaks = {SECRETS: "SHOP_TOKEN stands in what was printed"}
+
+    def leak(self, token, context):
+        os.write(2, f"token {token}\n".encode())
+
+
+class LeaksIntoTheEnvironment(Leaks):
+    breaks = {SECRETS: "SHOP_TOKEN stands in os.environ"}
+
+    def leak(self, token, context):
+        os.environ["SHOP_API_TOKEN"] = token
+
+
+class LeaksIntoPythonWarnings(Leaks):
+    breaks = {SECRETS: "do not give it to warnings.warn()"}
+
+    def leak(self, token, context):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # here, as everywhere in our tests, they are errors
+            warnings.warn(f"{token} is deprecated", DeprecationWarning, stacklevel=1)
+
+
+class LeaksIntoNotes(Leaks):
+    breaks = {SECRETS: "SHOP_TOKEN stands in the text of an error"}
+
+    def leak(self, token, context):
+        if token != TOKEN:
+            error = OSError("refused")
+            error.add_note(f"asked with {token}")
+            raise error
+
+
+class LeaksIntoAGroup(Leaks):
+    breaks = {SECRETS: "SHOP_TOKEN stands in the text of an error"}
+
+    def leak(self, token, context):
+        if token != TOKEN:
+            raise ExceptionGroup("two failed", [OSError("no answer"), OSError(f"?token={token}: 401")])
+
+
+class LeaksIntoResume(Leaks):
+    """It is stored by a checkpoint only, and gone when the window is sealed."""
+
+    breaks = {SECRETS: "SHOP_TOKEN stands in context.cursor or context.resume of a checkpoint"}
+
+    def leak(self, token, context):
+        context.resume = {"next": f"https://shop.example/?token={token}"}
+        context.checkpoint()
 
 
 globals().update(suites(globals()))
