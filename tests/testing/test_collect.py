@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -37,6 +38,30 @@ CONTACT = Table(
 )
 ELSEWHERE = Table("crm_team", MetaData(), Column("name", Text, primary_key=True))
 ADA = {"tenant_id": "acme", "id": "ada", "changed_at": START}
+
+
+FARM = """
+from sqlalchemy import Column, MetaData, Table, Text
+from tenantcollect import hookimpl
+
+METADATA = MetaData()
+Table("animal", METADATA, Column("tenant_id", Text, primary_key=True))
+
+
+class Farm:
+    @hookimpl
+    def tables(self):
+        return METADATA
+
+
+class Animal:
+    @hookimpl
+    def run(self, context):
+        context.raise_if_cancelled()
+
+
+ANIMAL = Animal()
+"""
 
 
 class Config(BaseModel):
@@ -201,6 +226,23 @@ def test_an_installed_module_brings_no_other_source(tmp_path, monkeypatch):
     registry_of(commit)[1].source("git")
     assert registry_of(commit)[1].data_sources() == ["git"]
     assert "acme_zoo" not in sys.modules
+
+
+@pytest.mark.parametrize("given", ["Animal", "Animal()", "ANIMAL"])
+def test_an_instance_of_an_installed_class_brings_its_source_too(tmp_path, monkeypatch, given):
+    """A test may give its collector arguments, or make no instance where the package names one."""
+    metadata = tmp_path / "acme_farm-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-farm\nVersion: 1.0\n", encoding="utf-8")
+    named = "ANIMAL" if given == "Animal" else "Animal"
+    points = f"[tenantcollect.collectors]\nfarm = acme_farm:Farm\nfarm.animal = acme_farm:{named}\n"
+    (metadata / "entry_points.txt").write_text(points, encoding="utf-8")
+    (tmp_path / "acme_farm.py").write_text(FARM, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_farm", raising=False)
+    collector = eval(given, vars(import_module("acme_farm")))
+    found = collect(collector, env={}, start=START, end=END)
+    assert (found.error, found.rows) == (None, {"animal": []})
 
 
 def test_a_module_is_named_after_itself():

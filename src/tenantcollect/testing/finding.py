@@ -44,11 +44,18 @@ def _of(name: str) -> Callable[..., Iterable[EntryPoint]]:
 
 
 def _installed(module: object) -> Iterator[EntryPoint]:
-    """The entry points that name this very object: only those of its own module are imported to see."""
+    """The entry points that name this very object, or its class: only those of its own module are imported to see."""
     home = module.__name__ if isinstance(module, ModuleType) else _owner(module).__module__
     for point in metadata.entry_points(group=COLLECTORS):
-        if point.module == home and "." in point.name and point.load() is module:
+        if point.module == home and "." in point.name and _is_named(point.load(), module):
             yield point
+
+
+def _is_named(loaded: object, module: object) -> bool:
+    """Whether an entry point's object is this one; of a class, any instance of it, and the other way round."""
+    if loaded is module or isinstance(loaded, ModuleType) or isinstance(module, ModuleType):
+        return loaded is module
+    return _owner(loaded) is _owner(module)
 
 
 def _owner(thing: object) -> Any:
