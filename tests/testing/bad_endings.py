@@ -1,6 +1,7 @@
 """A collector for each way to fail at all, to run twice, or to end; run by ``test_collector_suite`` only."""
 
 import sqlite3
+import threading
 
 from sqlalchemy import insert
 
@@ -111,6 +112,16 @@ class SwallowsCancellation(Good):
                 upsert(db, EVENT, rows(tenant_id, [item]))
             except Exception:  # noqa: BLE001 - the mistake itself
                 context.warn("one item is missing")
+
+
+class LeavesThreads(Good):
+    """One that goes on after its window."""
+
+    breaks = {"no_thread_is_left": "left 1 threads, such as shop-prefetch"}
+
+    def write(self, db, tenant_id, items, context):
+        super().write(db, tenant_id, items, context)
+        threading.Thread(target=threading.Event().wait, args=(5,), name="shop-prefetch", daemon=True).start()
 
 
 class LocksItself(Good):

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from tenantcollect import CollectorOptions, hookimpl, upsert
-from tests.testing.shop import EVENT, GROUP, HOUR, METADATA, START, Good, Source, found, rows, suites
+from tests.testing.shop import EVENT, GROUP, HOUR, METADATA, START, Good, Source, asked, found, rows, suites
 
 
 class Naive(Source):
@@ -156,6 +156,16 @@ class FetchesInThreads(Good):
         with ThreadPoolExecutor(3) as pool:
             items = list(pool.map(fetched, found(start_date, end_date)))
         upsert(db, EVENT, rows(tenant_id, items))
+
+
+class KeepsAPool(Good):
+    """Threads that stay for the next window are not left behind by this one."""
+
+    breaks = {}
+    pool = ThreadPoolExecutor(2)
+
+    def items(self, token, start, end):
+        return list(self.pool.map(lambda item: item, asked(token, start, end)))
 
 
 class LooksBack(Good):

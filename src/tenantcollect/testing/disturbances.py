@@ -1,5 +1,6 @@
 """The rules for windows that do not end as they began: cancelled, killed, overtaken (floor: testing)."""
 
+import threading
 from itertools import count
 from threading import Lock
 
@@ -13,6 +14,7 @@ from tenantcollect.testing.crashes import LOOKS, At, CrashAt
 __all__ = ["DisturbanceRules"]
 
 REMEMBERED = "keep nothing in variables of the module: what was seen before the crash may never have been committed"
+MOMENT_SECONDS = 1.0
 
 
 class DisturbanceRules(CollectorTests):
@@ -90,6 +92,27 @@ class DisturbanceRules(CollectorTests):
             require(
                 not wrong, f"{lost}, {wrong}; {_order(case)}write through db only, and share nothing between two runs"
             )
+
+    def test_no_thread_is_left(self, case: Case) -> None:
+        """A window that has ended, or was cancelled, leaves no thread that goes on with it."""
+        for point, act in {"returned": lambda: None, LOOKS[-1]: case.harness.cancel}.items():
+            left = min((threads_left(case, At(point, act)) for _ in range(3)), key=len)  # a pool grows, but not always
+            require(
+                not left,
+                f"{case.script} left {len(left)} threads, such as {''.join(left[:1])}, which "
+                "may still fetch when another holder has the key; join them, or use `with ThreadPoolExecutor()`",
+            )
+
+
+def threads_left(case: Case, at: At) -> list[str]:
+    """The names of the threads that a run of the window has begun, and that do not end within a moment after it."""
+    before = set(threading.enumerate())
+    case.fresh()
+    case.run(at=at)
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in new:  # one that serves a connection of a fake has to see first that it is closed
+        thread.join(MOMENT_SECONDS)
+    return [thread.name for thread in new if thread.is_alive()]
 
 
 def _order(case: Case) -> str:
