@@ -72,6 +72,12 @@ def test_a_suite_that_names_nothing_says_what_it_needs(tmp_path: Path) -> None:
     assert "write a fixture env(self)" in _said(tmp_path, rest + empty.replace("    pass\n", named))
 
 
+def test_a_suite_of_backends_without_a_harness_says_so(tmp_path: Path) -> None:
+    """Whoever only subclasses it is told by each of its tests which attribute is missing."""
+    empty = "from tenantcollect.testing import LocksSuite\nclass TestMine(LocksSuite):\n    pass\n"
+    assert "TestMine must name its harness_class" in _said(tmp_path, empty)
+
+
 def _said(folder: Path, text: str) -> str:
     (folder / "test_mine.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]

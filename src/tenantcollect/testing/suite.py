@@ -43,6 +43,10 @@ class Suite:
     @pytest.fixture
     def harness(self, request: pytest.FixtureRequest) -> Iterator[Harness]:
         """The backend under test, and what goes with it."""
+        if not hasattr(self, "harness_class"):
+            pytest.fail(
+                f"{type(self).__name__} must name its harness_class, a Harness with your backend", pytrace=False
+            )
         needed: frozenset[str] = getattr(request.function, "needs", frozenset())
         if missing := needed - self.harness_class.capabilities:
             pytest.skip(f"{self.harness_class.__name__} declares no {', '.join(sorted(missing))}")
