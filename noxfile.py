@@ -3,6 +3,7 @@
 Each session runs on the interpreter that runs nox; `--force-python 3.13` picks another one.
 """
 
+import tempfile
 from pathlib import Path
 
 import nox
@@ -70,9 +71,10 @@ def storm(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The same suite with every direct dependency at its lower bound; needs the oldest Python we support."""
-    constraints = Path(session.create_tmp()) / "lowest.txt"
-    constraints.write_text("\n".join(lowest_pins()), encoding="utf-8")
-    session.install("--constraint", str(constraints), ".", *group("test", "examples"))
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "lowest.txt"
+        constraints.write_text("\n".join(lowest_pins()), encoding="utf-8")
+        session.install("--constraint", str(constraints), ".", *group("test", "examples"))
     session.run("pytest", "-n", "2", *session.posargs)
 
 

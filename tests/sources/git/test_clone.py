@@ -86,6 +86,7 @@ def test_commits_tell_author_dates_parents_and_subject(repository):
         (b"x" * 200_000, "x" * 500),
         ("é".encode() * 9_000, "é" * 500),
     ],
+    ids=["empty", "broken", "surrogate", "separators", "long", "long é"],
 )
 def test_any_message_becomes_text_that_a_database_takes(repository, message, subject):
     """Broken UTF-8, surrogates, separators and floods in a message neither break nor shift the records."""
