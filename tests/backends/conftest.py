@@ -6,9 +6,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from attrs import evolve
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from tenantcollect.testing import PostgresqlHarness, SqliteHarness
+from tenantcollect.testing.sql import SqlHarness
+from tenantcollect.testing.steps import KEY, made
 from tests.backends.examining import Isolated, connected
 from tests.postgresql import fresh_database
 
@@ -97,3 +100,22 @@ def isolated(postgresql_url: str, nothing_else: None) -> Iterator[Isolated]:
     made.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON fact TO {role}", "GRANT USAGE ON fact_id_seq TO {role}")
     yield made
     made.execute("DROP OWNED BY {login}, {role} CASCADE", "DROP ROLE {login}, {role}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def harness(request: pytest.FixtureRequest) -> Iterator[SqlHarness]:
+    """A migrated database of each kind, with a key of each of two tenants."""
+    kind = {"sqlite": SqliteHarness, "postgresql": PostgresqlHarness}[request.param]
+    harness = kind(request.getfixturevalue(f"migrated_{request.param}"))
+    made(harness.backend, [KEY, evolve(KEY, tenant_id="globex")])
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def postgresql(migrated_postgresql: str) -> Iterator[PostgresqlHarness]:
+    """A migrated PostgreSQL database."""
+    harness = PostgresqlHarness(migrated_postgresql)
+    made(harness.backend)
+    yield harness
+    harness.close()

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
@@ -16,9 +15,9 @@ import tenantcollect
 from tenantcollect import hookimpl
 from tenantcollect.backends.sql import SqlBackend
 from tenantcollect.errors import DatabaseReadOnly, IsolationRefused, TenantcollectError, TransactionBroken
-from tenantcollect.state import WindowTransaction
-from tenantcollect.testing.sql import PostgresqlHarness, SqlHarness, SqliteHarness
-from tenantcollect.testing.steps import KEY, made, opened, seal_of
+from tenantcollect.testing.sql import PostgresqlHarness, SqlHarness
+from tenantcollect.testing.steps import opened, seal_of
+from tests.backends.windows import begun
 
 FOUND = text(
     "SELECT current_setting('role'), current_setting('search_path'),"
@@ -36,37 +35,12 @@ CREATE CONSTRAINT TRIGGER own_row AFTER INSERT ON collected DEFERRABLE INITIALLY
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def harness(request: pytest.FixtureRequest) -> Iterator[SqlHarness]:
-    """A migrated database of each kind, with a key of each of two tenants."""
-    kind = {"sqlite": SqliteHarness, "postgresql": PostgresqlHarness}[request.param]
-    harness = kind(request.getfixturevalue(f"migrated_{request.param}"))
-    made(harness.backend, [KEY, evolve(KEY, tenant_id="globex")])
-    yield harness
-    harness.close()
-
-
-@pytest.fixture
-def postgresql(migrated_postgresql: str) -> Iterator[PostgresqlHarness]:
-    """A migrated PostgreSQL database."""
-    harness = PostgresqlHarness(migrated_postgresql)
-    made(harness.backend)
-    yield harness
-    harness.close()
-
-
 @pytest.fixture
 def engine(postgresql: PostgresqlHarness) -> Iterator[Engine]:
     """A host's engine with one pooled connection, which every transaction uses again."""
     engine = create_engine(postgresql.url, pool_size=1, max_overflow=0, pool_timeout=5)
     yield engine
     engine.dispose()
-
-
-def begun(backend: Any, tenant_id: str = KEY.tenant_id) -> WindowTransaction:
-    """The transaction of an open window."""
-    transaction: WindowTransaction = backend.state.transaction(opened(backend, evolve(KEY, tenant_id=tenant_id)))
-    return transaction
 
 
 @pytest.mark.parametrize(
