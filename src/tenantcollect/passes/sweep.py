@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from tenantcollect.decisions import Decision
 from tenantcollect.errors import StorageError, WindowCancelled
@@ -43,6 +43,7 @@ TURN_SECONDS = 10.0
 """How long a key may keep its slot, window after window, while others wait for one."""
 HORIZON = 32
 """Among how many due keys those come first whose tenants had the fewest turns."""
+MOST_PUT_OFF = 10_000
 LANDING_SECONDS = 5.0
 """How long an interrupted pass waits for its windows to be gone."""
 
@@ -59,25 +60,21 @@ class Pass:
     stop: threading.Event = field(factory=threading.Event)
     thread: threading.Thread = field(factory=threading.current_thread)
     tally: Tally = field(factory=Tally)
-    _capacity: Capacity = field()
+    _capacity: Capacity = Factory(lambda this: Capacity(this.engine.settings.concurrency), takes_self=True)
     _flying: dict[Turn, Future[Any] | None] = field(factory=dict)
     """The turns that were claimed and have not ended; None = not started yet."""
     _settled: set[Key] = field(factory=set)
+    _put_off: set[Entry] = field(factory=set)
+    """Entries that were put off: one that is read again just so cannot be, and must not keep the pass for ever."""
     _limited: set[tuple[str, str]] = field(factory=set)
     _reach: int = 1
     """How many horizons of due keys are read at once, beside those that fly: more where they are of no use."""
     _crowded: bool = False
     _down: str | None = None
     _stopped_at: float | None = None
-    _minder: Minder = field()
-
-    @_minder.default
-    def _watch(self) -> Minder:
-        return Minder(place=self.engine.place, flying=self._flying, may_wait=self._may_wait)
-
-    @_capacity.default
-    def _slots(self) -> Capacity:
-        return Capacity(self.engine.settings.concurrency)
+    _minder: Minder = Factory(
+        lambda this: Minder(place=this.engine.place, flying=this._flying, may_wait=this._may_wait), takes_self=True
+    )
 
     def sync(self) -> None:
         """Make the rows of keys that are new, and look again at all that was parked: of the selected tenants, whichever
@@ -212,9 +209,14 @@ class Pass:
         return self._capacity.admit(key, facts.collectors[key.collector].options.concurrency_per_tenant)
 
     def _defer(self, facts: Facts, decision: Decision) -> None:
-        at = next_look(facts, decision)
+        entry, at = facts.entries[decision.key], next_look(facts, decision)
+        if entry in self._put_off:
+            self._settled.add(entry.key)
+        if len(self._put_off) >= MOST_PUT_OFF:
+            self._put_off.clear()
+        self._put_off.add(entry)
         waiting = decision.reason is Reason.WAITING_FOR_UPSTREAM or decision.needs_action
-        self.engine.state.schedule.defer(facts.entries[decision.key], at, waiting=waiting)
+        self.engine.state.schedule.defer(entry, at, waiting=waiting)
         self.tally.decided(decision)
 
     def _look_again(self, waiting: list[Entry]) -> None:
@@ -228,8 +230,7 @@ class Pass:
         self._capacity.leave(decision.key for _, decision in chosen if decision.key not in plans)
         if not plans:
             return 0
-        leases: dict[Key, Lease] = {}
-        claims: dict[Key, Claim] = {}
+        leases, claims = dict[Key, Lease](), dict[Key, Claim]()
         try:
             engine = self.engine
             acquired = engine.locks.acquire(list(plans), owner=engine.owner, ttl=engine.settings.lease_ttl)
@@ -243,8 +244,7 @@ class Pass:
             self._capacity.leave(unopened)
             for _ in unopened:
                 self.limits.give_back()
-            spare = [leases[key] for key in unopened if key in leases]
-            if spare:
+            if spare := [leases[key] for key in unopened if key in leases]:
                 patiently(lambda: self.engine.locks.release(spare))
         turns = [self._turn(leases[key], claim, plans[key][0]) for key, claim in claims.items()]
         self._flying |= dict.fromkeys(turns)
