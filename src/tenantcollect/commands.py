@@ -13,7 +13,7 @@ from attrs import define, evolve
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Events, HoldLifted, HoldPlaced
 from tenantcollect.keys import Key, Selection
-from tenantcollect.policy import Reason
+from tenantcollect.policy import LIFTED, Reason
 from tenantcollect.schedule import Hold
 from tenantcollect.scheduling import Facts, in_force, lost_start
 from tenantcollect.state import Change, KeyState, Revision, State
@@ -21,10 +21,6 @@ from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import NOTHING, Window, WindowSet
 
 __all__ = ["Commands"]
-
-LIFTED = frozenset(
-    {Reason.PAUSED_BY_USER, Reason.AUTH_FAILED, Reason.CONFIG_INVALID, Reason.BREAKER_OPEN, Reason.RATE_LIMITED}
-)
 
 
 @define

@@ -22,7 +22,18 @@ from tenantcollect.errors import (
 )
 from tenantcollect.windows import Window
 
-__all__ = ["ELSEWHERE", "FIRST_DELAY", "POLL_HELD", "Reaction", "Reason", "Record", "ease", "elsewhere", "react"]
+__all__ = [
+    "ELSEWHERE",
+    "FIRST_DELAY",
+    "LIFTED",
+    "POLL_HELD",
+    "Reaction",
+    "Reason",
+    "Record",
+    "ease",
+    "elsewhere",
+    "react",
+]
 
 FIRST_DELAY = timedelta(seconds=60)
 LONGEST_DELAY = timedelta(hours=6)
@@ -62,6 +73,12 @@ class Reason(StrEnum):
 
 
 @frozen(kw_only=True)
+LIFTED = frozenset(
+    {Reason.PAUSED_BY_USER, Reason.AUTH_FAILED, Reason.CONFIG_INVALID, Reason.BREAKER_OPEN, Reason.RATE_LIMITED}
+)
+"""The reasons of holds that a person lifts by ``resume``."""
+
+
 class Record:
     """What a key remembers of its failures in a row."""
 

@@ -77,8 +77,8 @@ def resume(
 
 def _tell_held(orchestrator: "Orchestrator", chosen: "Chosen", resumed: "Iterable[Key]") -> None:
     from tenantcollect.cli.printing import note
-    from tenantcollect.commands import LIFTED
     from tenantcollect.keys import Key
+    from tenantcollect.policy import LIFTED
 
     free = set(resumed)
     for row in orchestrator.explain(*chosen):
