@@ -3,7 +3,7 @@
 A host with tables of its own implements :class:`Catalog`; ours is :class:`EditableCatalog`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from shlex import quote
@@ -14,6 +14,7 @@ from attrs import field, frozen
 from tenantcollect.errors import CipherKeyMissing, ConfigurationError, SecretUnreadable, TenantcollectError
 from tenantcollect.keys import checked_name, checked_tenant
 from tenantcollect.secrets import Secret
+from tenantcollect.windows import utc
 
 __all__ = [
     "GRAVITY",
@@ -25,11 +26,15 @@ __all__ = [
     "Rotation",
     "Source",
     "checked_env",
+    "checked_settings",
     "unreadable",
 ]
 
 Order = Literal["oldest_first", "newest_first"]
 LARGEST_ENV = 128 * 1024
+LONGEST_INTERVAL = timedelta(days=366)
+CLOCK_STEP = timedelta(minutes=5)
+"""How far two clocks may be apart without anybody having made a mistake."""
 GRAVITY: tuple[type[TenantcollectError], ...] = (SecretUnreadable, CipherKeyMissing, TenantcollectError)
 """What a value that cannot be decrypted makes of a window, the gravest first."""
 
@@ -177,6 +182,34 @@ def unreadable(tenant_id: str, data_source: str, values: Iterable[ConfigValue]) 
         f"{first}, then: tenantcollect resume {name}; or set it anew: tenantcollect config set {name} {failed[0].key}=-"
     )
     return kind(f"{told}. {cure}", fields={value.key: value.problem or "" for value in failed})
+
+
+def checked_settings(
+    since: datetime | None, interval: timedelta | None, order: Order | None, now: Callable[[], datetime]
+) -> dict[str, Any]:
+    """Those of a tenant's own choices for a data source that were given; raises :class:`ConfigurationError`."""
+    settings: dict[str, Any] = {}
+    if since is not None:
+        settings["since"] = utc(since, "since")
+        if settings["since"] > now() + CLOCK_STEP:
+            raise ConfigurationError("since must not lie in the future", fields={"since": "lies in the future"})
+    if interval is not None:
+        if problem := _interval_problem(interval):
+            raise ConfigurationError(f"interval {problem}", fields={"interval": problem})
+        settings["interval"] = interval
+    if order is not None:
+        if order not in ("oldest_first", "newest_first"):
+            raise ConfigurationError(f"order must be oldest_first or newest_first, not {ascii(order)[:40]}")
+        settings["order"] = order
+    return settings
+
+
+def _interval_problem(interval: object) -> str | None:
+    if not isinstance(interval, timedelta):
+        return f"must be a datetime.timedelta, not {type(interval).__name__}"
+    if not timedelta() <= interval <= LONGEST_INTERVAL:
+        return f"must be between {timedelta()} and {LONGEST_INTERVAL}, not {interval}"
+    return None
 
 
 def checked_env(env: Mapping[Any, Any]) -> dict[str, str | None]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import define
@@ -12,12 +11,10 @@ from tenantcollect.catalog import (
     ConfigValue,
     EditableCatalog,
     EncryptingCatalog,
-    Order,
     Rotation,
     checked_env,
     unreadable,
 )
-from tenantcollect.collectors import checked_duration
 from tenantcollect.configuration import WHOLE
 from tenantcollect.errors import (
     ConfigurationError,
@@ -29,15 +26,11 @@ from tenantcollect.errors import (
 from tenantcollect.keys import Selection, checked_name, checked_tenant
 from tenantcollect.registry import Registry, known_names
 from tenantcollect.secrets import MASK, Secret, discreetly
-from tenantcollect.windows import utc
 from tenantcollect.worker import Learn, Resolved
 
-__all__ = ["Configuring", "ResolveEnv", "checked_settings"]
+__all__ = ["Configuring", "ResolveEnv"]
 
 logger = logging.getLogger("tenantcollect.configuring")
-
-CLOCK_STEP = timedelta(minutes=5)
-"""How far two clocks may be apart without anybody having made a mistake."""
 
 ResolveEnv = Callable[[str, str, Mapping[str, str]], Mapping[str, str | Secret]]
 """``resolve_env(tenant_id, data_source, stored)`` → the env a window is run with; never stored."""
@@ -222,24 +215,3 @@ def _marked(env: object) -> set[str]:
 
 def _texts(names: Iterable[str]) -> set[str]:
     return {names} if isinstance(names, str) else set(names)
-
-
-def checked_settings(
-    since: datetime | None, interval: timedelta | None, order: Order | None, now: Callable[[], datetime]
-) -> dict[str, Any]:
-    """Those of a tenant's own choices that were given; raises :class:`ConfigurationError`."""
-    settings: dict[str, Any] = {}
-    if since is not None:
-        settings["since"] = utc(since, "since")
-        if settings["since"] > now() + CLOCK_STEP:
-            raise ConfigurationError("since must not lie in the future", fields={"since": "lies in the future"})
-    if interval is not None:
-        try:
-            settings["interval"] = checked_duration(interval, "interval", most=timedelta(days=366))
-        except ValueError as error:
-            raise ConfigurationError(str(error), fields={"interval": str(error)}) from None
-    if order is not None:
-        if order not in ("oldest_first", "newest_first"):
-            raise ConfigurationError(f"order must be oldest_first or newest_first, not {ascii(order)[:40]}")
-        settings["order"] = order
-    return settings

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from tenantcollect.catalog import Catalog, Order, Rotation, Source
+from tenantcollect.catalog import Catalog, Order, Rotation, Source, checked_settings
 from tenantcollect.clock import DatabaseClock
 from tenantcollect.commands import Commands
-from tenantcollect.configuring import Configuring, ResolveEnv, checked_settings
+from tenantcollect.configuring import Configuring, ResolveEnv
 from tenantcollect.diagnosis import Diagnosis, Doctor
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.events import Event, Events

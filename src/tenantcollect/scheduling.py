@@ -16,7 +16,7 @@ from tenantcollect.graph import Graph
 from tenantcollect.keys import Key
 from tenantcollect.locks import Holder
 from tenantcollect.planning import Plan, Terms, Upstream, plan, seen_by_dependents
-from tenantcollect.policy import POLL_HELD, Reason, elsewhere
+from tenantcollect.policy import ELSEWHERE, LIFTED, POLL_HELD, Reason, elsewhere
 from tenantcollect.schedule import Entry, Hold
 from tenantcollect.state import KeyState
 from tenantcollect.windows import NOTHING, Window
@@ -43,7 +43,7 @@ SHORTEST_POLL = timedelta(seconds=1)
 class Facts:
     """All that is known of one tenant at ``now``, read together; decisions are kept while it lives.
 
-    ``retry_now`` names keys whose interval is not waited for.
+    ``spoiled`` says of a data source what its tenant has chosen wrongly, where a host or a hand has stored it.
     """
 
     tenant_id: str
@@ -53,6 +53,7 @@ class Facts:
     broken: Mapping[str, str] = field(factory=dict)
     graph: Graph
     states: Mapping[Key, KeyState] = field(factory=dict)
+    spoiled: Mapping[str, str] = field(factory=dict)
     holds: Sequence[Hold] = ()
     holders: Mapping[Key, Holder] = field(factory=dict)
     entries: Mapping[Key, Entry] = field(factory=dict)
@@ -112,6 +113,9 @@ def _unusable(facts: Facts, key: Key) -> Decision | None:
         return Decision(key=key, reason=Reason.COLLECTOR_BROKEN, detail=facts.broken[key.collector])
     if key.collector not in facts.collectors:
         return Decision(key=key, reason=Reason.COLLECTOR_MISSING, detail=f"no package brings {key.collector}")
+    if key.data_source in facts.spoiled:
+        told = facts.spoiled[key.data_source]
+        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=told, cure=ELSEWHERE)
     if key.collector in facts.graph.problems:
         return Decision(key=key, reason=Reason.DEPENDENCY_ERROR, detail=facts.graph.problems[key.collector])
     return None

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from tenantcollect.catalog import Catalog, Source
+from tenantcollect.catalog import Catalog, Source, checked_settings
 from tenantcollect.collectors import Collector
-from tenantcollect.errors import CatalogFailed, TenantcollectError
+from tenantcollect.errors import CatalogFailed, ConfigurationError, TenantcollectError
 from tenantcollect.graph import Graph
 from tenantcollect.keys import Key, Selection
 from tenantcollect.locks import Locks
@@ -112,10 +112,13 @@ class Survey:
 
     def _outline(self, tenant_id: str, sources: dict[str, Source], now: datetime) -> Facts:
         installed = self.installed(sources)
+        spoiled = {name: problem for name, source in sources.items() if (problem := _problem(source, now))}
+        chosen = {name: evolve(sources[name], since=None, interval=None, order="oldest_first") for name in spoiled}
         return Facts(
             tenant_id=tenant_id,
             now=now,
-            sources=sources,
+            sources={**sources, **chosen},
+            spoiled=spoiled,
             collectors=installed.collectors,
             broken=installed.broken,
             graph=installed.graph,
@@ -127,6 +130,17 @@ def _by_tenant(found: Mapping[Key, T]) -> dict[str, dict[Key, T]]:
     for key, value in found.items():
         parts.setdefault(key.tenant_id, {})[key] = value
     return parts
+
+
+def _problem(source: Source, now: datetime) -> str | None:
+    """What a tenant has chosen for a data source that cannot be planned with."""
+    if source.since is None and source.interval is None and source.order == "oldest_first":
+        return None
+    try:
+        checked_settings(source.since, source.interval, source.order, lambda: now)
+    except ConfigurationError as error:
+        return f"{source.data_source} is configured wrongly: {error}"
+    return None
 
 
 @contextmanager
@@ -146,7 +160,7 @@ def ancestors(facts: Facts, key: Key) -> Iterator[Key]:
 
 
 def new_keys(facts: Facts) -> list[NewKey]:
-    """The keys that the tenant's collectors need and that are not there yet, with their history starts.
+    """The keys that the tenant's collectors need and that are not there yet, or not whole, with their history starts.
 
     A history start is now minus the collector's initial_range, or the tenant's ``since``. An upstream's history
     begins no later than that of its dependents, or they would wait for ever for what was never planned (G5).
@@ -162,7 +176,9 @@ def new_keys(facts: Facts) -> list[NewKey]:
         above = [starts[up] for up in facts.upstreams(key) if up in facts.states and up in starts]
         if key not in facts.states:
             starts[key] = max([starts[key], *above])
-    return [NewKey(key=key, history_start=starts[key]) for key in sorted(starts) if key not in facts.states]
+    whole = facts.states.keys() & facts.entries.keys()
+    missing = (key for key in sorted(starts) if key not in whole and key.data_source not in facts.spoiled)
+    return [NewKey(key=key, history_start=starts[key]) for key in missing]
 
 
 def _own_start(facts: Facts, name: str) -> datetime:
