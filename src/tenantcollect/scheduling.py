@@ -181,6 +181,9 @@ def _planned(facts: Facts, key: Key) -> Decision:
 def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
     terms = terms_of(facts.collectors[key.collector], facts.sources.get(key.data_source))
     if _triggered(facts, key):
+    if key not in facts.entries:
+        missing = "its row in the schedule is missing; the first pass of a process makes it anew"
+        return Decision(key=key, reason=Reason.NOT_DUE, detail=missing, moving=True)
         terms = evolve(terms, interval=timedelta())
     return plan(
         history_start=state.history_start,

@@ -283,7 +283,7 @@ class State(Protocol):
         ...
 
     def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
-        """Make the keys that are not there, due at ``due_at``; how many were made."""
+        """Make the keys that are not there, due at ``due_at``, and what the schedule has lost; how many were made."""
         ...
 
     def load(self, which: Selection | Collection[Key]) -> Iterator[KeyState]:

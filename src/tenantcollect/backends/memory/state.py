@@ -43,9 +43,10 @@ class MemoryState:
     def ensure(self, keys: Iterable[NewKey], *, due_at: datetime) -> int:
         due_at = utc(due_at)
         with self._store.lock:
-            missing = {new.key: new for new in keys if new.key not in self._store.rows}
-            for key, new in missing.items():
-                self._store.rows[key] = Row(KeyState(key=key, history_start=new.history_start))
+            wanted = {new.key: new for new in keys}
+            missing = wanted.keys() - self._store.rows.keys()
+            for key, new in wanted.items():
+                self._store.rows.setdefault(key, Row(KeyState(key=key, history_start=new.history_start)))
                 self._store.entries.setdefault(key, Entry(key=key, next_due_at=due_at))
             return len(missing)
 
