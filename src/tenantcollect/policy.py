@@ -10,6 +10,7 @@ from tenantcollect.errors import (
     AuthenticationError,
     CipherKeyMissing,
     ConfigurationError,
+    CoverageInvalid,
     Overloaded,
     PluginError,
     RateLimited,
@@ -72,13 +73,13 @@ class Reason(StrEnum):
     ERASED = "erased"
 
 
-@frozen(kw_only=True)
 LIFTED = frozenset(
     {Reason.PAUSED_BY_USER, Reason.AUTH_FAILED, Reason.CONFIG_INVALID, Reason.BREAKER_OPEN, Reason.RATE_LIMITED}
 )
 """The reasons of holds that a person lifts by ``resume``."""
 
 
+@frozen(kw_only=True)
 class Record:
     """What a key remembers of its failures in a row."""
 
@@ -136,8 +137,21 @@ def react(
         case WindowTooLarge() if _halving_helps(record, window, SHORTEST_WINDOW):
             record = _halved(record, window)
             return Reaction(reason=Reason.RUNNABLE, record=record, failed=False, retry_at=now)
-    worse = _one_more(record, now)
-    if isinstance(error, WindowTimedOut) and _halving_helps(record, window, SHORTEST_TIMED_OUT):
+    return _failed(error, window, _one_more(record, now), now, first_delay, rng)
+
+
+def _failed(
+    error: BaseException,
+    window: Window,
+    worse: Record,
+    now: datetime,
+    first_delay: timedelta,
+    rng: random.Random | None,
+) -> Reaction:
+    """A failure that is tried again: after a back-off, or once a day where somebody must act."""
+    if isinstance(error, CoverageInvalid):
+        return Reaction(reason=Reason.CONFIG_INVALID, record=worse, retry_at=now + PROBE_EVERY)
+    if isinstance(error, WindowTimedOut) and _halving_helps(worse, window, SHORTEST_TIMED_OUT):
         worse = _halved(worse, window)
     if _breaks(worse, now):
         return Reaction(reason=Reason.BREAKER_OPEN, record=worse, retry_at=now + PROBE_EVERY, hold=True)

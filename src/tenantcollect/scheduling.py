@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 UNATTENDED_AFTER = timedelta(hours=1)
+TOLD_AGAIN = (Reason.COLLECTOR_BROKEN, Reason.CONFIG_INVALID)
+"""The stored reasons of a key that is tried again later, which explain it too; any other is a back-off."""
 FAR_FUTURE = timedelta(days=1)
 STALE_INTERVALS = 3
 SHORTEST_POLL = timedelta(seconds=1)
@@ -170,7 +172,7 @@ def _planned(facts: Facts, key: Key) -> Decision:
     if state.retry_at and state.retry_at > facts.now and not _triggered(facts, key):
         return Decision(
             key=key,
-            reason=Reason.COLLECTOR_BROKEN if state.reason == Reason.COLLECTOR_BROKEN else Reason.BACKOFF,
+            reason=next((reason for reason in TOLD_AGAIN if reason == state.reason), Reason.BACKOFF),
             since=state.completed_at,
             until=state.retry_at,
             detail=state.error or "the collector asked to be run later",
@@ -191,6 +193,7 @@ def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
         terms=terms,
         now=facts.now,
         upstreams=tuple(upstream_of(facts, upstream) for upstream in facts.upstreams(key)),
+            cure=REPLAY if state.reason == Reason.CONFIG_INVALID else None,
         window_limit=state.window_limit,
         unfinished=state.resume.window if state.resume else None,
         at_most=at_most,

@@ -6,7 +6,7 @@ from attrs import define, evolve, field
 
 from tenantcollect.decisions import Decision, with_root
 from tenantcollect.keys import Key
-from tenantcollect.policy import Reason, elsewhere
+from tenantcollect.policy import Reason
 from tenantcollect.reports import KeyReport, PassReport, WindowCounts
 from tenantcollect.worker import Outcome
 
@@ -56,8 +56,7 @@ class Tally:
         row = self._row(outcome.key)
         # Nothing was wrong; whether there is more to do, only the next look at the key can tell.
         reason = outcome.reason or Reason.RUNNABLE
-        cure = elsewhere(reason, outcome.retry_at)
-        told = with_root(Decision(key=outcome.key, reason=reason, detail=outcome.error or "", cure=cure))
+        told = with_root(Decision(key=outcome.key, reason=reason, detail=outcome.error or "", cure=outcome.cure))
         self._keep(
             outcome.key,
             evolve(

@@ -12,7 +12,9 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
+from tenantcollect.decisions import REPLAY
 from tenantcollect.errors import (
+    CoverageInvalid,
     DatabaseUnavailable,
     LeaseLost,
     OutcomeUnknown,
@@ -25,7 +27,7 @@ from tenantcollect.errors import (
 )
 from tenantcollect.events import HoldPlaced, WindowCommitted, WindowFailed
 from tenantcollect.keys import Key, Selection
-from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, react
+from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, elsewhere, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
 from tenantcollect.state import Claim, Failure, Status
@@ -46,7 +48,7 @@ BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 
 @frozen(kw_only=True)
 class Outcome:
-    """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits.
+    """How a turn ended. ``reason`` None = nothing was wrong; ``failed`` False = it only waits; ``cure`` = what helps.
 
     ``lost`` = another holder has the key. ``down`` = not the collector was at fault but what all windows need, the
     database or the processes they run in, and how.
@@ -59,6 +61,7 @@ class Outcome:
     failed: bool = False
     error: str | None = None
     retry_at: datetime | None = None
+    cure: str | None = None
     again: bool = False
     lost: bool = False
     down: str | None = None
@@ -246,6 +249,7 @@ class Worker:
             failed=reaction.failed,
             error=text,
             retry_at=None if again else reaction.retry_at,
+            cure=REPLAY if isinstance(error, CoverageInvalid) else elsewhere(reaction.reason, reaction.retry_at),
             again=again,
         )
 
