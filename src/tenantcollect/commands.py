@@ -15,7 +15,7 @@ from tenantcollect.events import Events, HoldLifted, HoldPlaced
 from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import LIFTED, Reason
 from tenantcollect.schedule import Hold
-from tenantcollect.scheduling import Facts, in_force, lost_start
+from tenantcollect.scheduling import Facts, in_force, knows, lost_start
 from tenantcollect.state import Change, KeyState, Revision, State
 from tenantcollect.survey import Survey, new_keys
 from tenantcollect.windows import NOTHING, Window, WindowSet
@@ -69,7 +69,8 @@ class Commands:
         each = [(facts, key) for facts in self._facts(selection, now) for key in sorted(facts.known())]
         keys = [key for facts, key in each if selection.matches(key) and not _stays_held(facts, key, selection)]
         if not dry_run:
-            for hold in self.state.holds.lift(selection, LIFTED):
+            strange = {hold.reason for facts, _ in each for hold in facts.holds if not knows(hold)}
+            for hold in self.state.holds.lift(selection, LIFTED | strange):
                 self.events.emit(HoldLifted.of(hold))
             self.state.schedule.wake(keys, at=now, every=True)
         return keys

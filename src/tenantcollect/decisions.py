@@ -9,7 +9,7 @@ from tenantcollect.keys import Key
 from tenantcollect.planning import Plan
 from tenantcollect.policy import Reason
 
-__all__ = ["NEEDS_ACTION", "REPLAY", "Decision", "with_root"]
+__all__ = ["NEEDS_ACTION", "REPLAY", "RESUME", "Decision", "with_root"]
 
 NEEDS_ACTION = frozenset(
     {
@@ -22,12 +22,13 @@ NEEDS_ACTION = frozenset(
         Reason.COLLECTOR_BROKEN,
     }
 )
+RESUME = "tenantcollect resume {t} {s}"
 REPLAY = "collect it anew: tenantcollect replay {t} {s} {c}"
 ACTIONS = {
     Reason.AUTH_FAILED: "set working credentials: tenantcollect config set {t} {s} KEY=-  "
     "(or, if they work again: tenantcollect resume {t} {s})",
     Reason.CONFIG_INVALID: "correct the configuration: tenantcollect config set {t} {s} KEY=VALUE",
-    Reason.PAUSED_BY_USER: "tenantcollect resume {t} {s}",
+    Reason.PAUSED_BY_USER: RESUME,
     Reason.BREAKER_OPEN: "find the cause in: tenantcollect history {t} {s} {c}; then: tenantcollect resume {t} {s} {c}",
     Reason.DEPENDENCY_ERROR: "configure or install what provides the resource, or correct dependencies(); "
     "see: tenantcollect plugins",

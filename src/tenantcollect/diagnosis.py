@@ -37,7 +37,7 @@ MOST_TOLD = 3
 """Values that cannot be decrypted and are named; of the others the number is told."""
 ESSENTIAL = ("database", "schema")
 """Topics without which nothing can run."""
-IN_OUR_TABLES = ("catalog", "secrets")
+IN_OUR_TABLES = ("catalog", "rows", "secrets")
 """Topics that are asked of our tables, not only of the database."""
 CURES: tuple[tuple[type[BaseException], str], ...] = (
     (DatabaseUnavailable, "see that it runs, and that the URL is right"),

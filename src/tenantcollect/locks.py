@@ -13,7 +13,7 @@ from attrs import frozen
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.keys import Key
 
-__all__ = ["DEFAULT_TTL", "Holder", "Lease", "Locks", "checked_ttl"]
+__all__ = ["DEFAULT_TTL", "LONGEST_TTL", "Holder", "Lease", "Locks", "checked_ttl"]
 
 DEFAULT_TTL = timedelta(seconds=60)
 SHORTEST_TTL = timedelta(seconds=2)

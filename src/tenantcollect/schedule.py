@@ -15,7 +15,8 @@ __all__ = ["Entry", "Hold", "Holds", "Schedule"]
 
 @frozen(kw_only=True)
 class Hold:
-    """A reason not to run; ``script`` None = all of the data source, ``until`` None = until it is lifted.
+    """A reason not to run; ``script`` None = all of the data source, ``until`` None = until it is lifted, ``since``
+    None = nobody knows any more.
 
     ``revision`` None = whatever the configuration; otherwise the hold speaks only while the source's
     configuration has this revision, so that correcting the configuration lifts it.
@@ -25,7 +26,7 @@ class Hold:
     data_source: str
     script: str | None = None
     reason: str
-    since: datetime = field(converter=utc)
+    since: datetime | None = field(converter=converters.optional(utc))
     until: datetime | None = field(default=None, converter=converters.optional(utc))
     detail: str = field(default="", converter=storable)
     revision: str | None = None

@@ -5,13 +5,13 @@ on it, ``explain`` prints it, so what an operator reads is what the engine did.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from attrs import define, evolve, field
 
 from tenantcollect.catalog import Source
 from tenantcollect.collectors import Collector
-from tenantcollect.decisions import NEEDS_ACTION, REPLAY, Decision, with_root
+from tenantcollect.decisions import NEEDS_ACTION, REPLAY, RESUME, Decision, with_root
 from tenantcollect.graph import Graph
 from tenantcollect.keys import Key
 from tenantcollect.locks import Holder
@@ -26,6 +26,7 @@ __all__ = [
     "decide",
     "in_force",
     "is_stale",
+    "knows",
     "lost_start",
     "next_look",
     "next_step",
@@ -33,12 +34,13 @@ __all__ = [
     "terms_of",
 ]
 
-UNATTENDED_AFTER = timedelta(hours=1)
 TOLD_AGAIN = (Reason.COLLECTOR_BROKEN, Reason.CONFIG_INVALID)
 """The stored reasons of a key that is tried again later, which explain it too; any other is a back-off."""
+UNATTENDED_AFTER = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=1)
 STALE_INTERVALS = 3
 SHORTEST_POLL = timedelta(seconds=1)
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 @define(kw_only=True)
@@ -51,11 +53,11 @@ class Facts:
     tenant_id: str
     now: datetime
     sources: Mapping[str, Source]
+    spoiled: Mapping[str, str] = field(factory=dict)
     collectors: Mapping[str, Collector]
     broken: Mapping[str, str] = field(factory=dict)
     graph: Graph
     states: Mapping[Key, KeyState] = field(factory=dict)
-    spoiled: Mapping[str, str] = field(factory=dict)
     holds: Sequence[Hold] = ()
     holders: Mapping[Key, Holder] = field(factory=dict)
     entries: Mapping[Key, Entry] = field(factory=dict)
@@ -111,13 +113,13 @@ def _unusable(facts: Facts, key: Key) -> Decision | None:
     """What is wrong before any state is looked at: configuration, installation, dependencies."""
     if key.data_source not in facts.sources:
         return Decision(key=key, reason=Reason.NOT_CONFIGURED, detail=f"{key.data_source} is not configured")
+    if key.data_source in facts.spoiled:
+        told = facts.spoiled[key.data_source]
+        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=told, cure=ELSEWHERE)
     if key.collector in facts.broken:
         return Decision(key=key, reason=Reason.COLLECTOR_BROKEN, detail=facts.broken[key.collector])
     if key.collector not in facts.collectors:
         return Decision(key=key, reason=Reason.COLLECTOR_MISSING, detail=f"no package brings {key.collector}")
-    if key.data_source in facts.spoiled:
-        told = facts.spoiled[key.data_source]
-        return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=told, cure=ELSEWHERE)
     if key.collector in facts.graph.problems:
         return Decision(key=key, reason=Reason.DEPENDENCY_ERROR, detail=facts.graph.problems[key.collector])
     return None
@@ -127,10 +129,22 @@ def _held(facts: Facts, key: Key) -> Decision | None:
     """The hold that speaks: one that needs somebody before one that ends, the oldest first."""
     revision = facts.sources[key.data_source].revision
     speaking = (hold for hold in facts.holds if hold.applies_to(key) and in_force(hold, facts.now, revision))
-    if (hold := min(speaking, key=lambda hold: (hold.until is not None, hold.since), default=None)) is None:
+    if (hold := min(speaking, key=_rank, default=None)) is None:
         return None
+    if not knows(hold):
+        strange = f"a hold has the reason {ascii(hold.reason)[:80]}, which this version of tenantcollect does not know"
+        return Decision(key=key, reason=Reason.CONFIG_INVALID, since=hold.since, detail=strange, cure=RESUME)
     told = Decision(key=key, reason=Reason(hold.reason), since=hold.since, until=hold.until, detail=hold.detail)
     return evolve(told, cure=elsewhere(told.reason, told.until))
+
+
+def _rank(hold: Hold) -> tuple[bool, datetime]:
+    return hold.until is not None, hold.since or BEFORE_ALL
+
+
+def knows(hold: Hold) -> bool:
+    """Whether the reason of a stored hold is one that a hold may have."""
+    return hold.reason in LIFTED or hold.reason == Reason.ERASED
 
 
 def in_force(hold: Hold, now: datetime, revision: str) -> bool:
@@ -167,6 +181,9 @@ def _planned(facts: Facts, key: Key) -> Decision:
     state = facts.states.get(key)
     if state is None:
         return Decision(key=key, reason=Reason.NOT_DUE, detail="its row is made by the next pass", moving=True)
+    if key not in facts.entries:
+        missing = "its row in the schedule is missing; the first pass of a process makes it anew"
+        return Decision(key=key, reason=Reason.NOT_DUE, detail=missing, moving=True)
     if problem := _distrusted(facts, state):
         return Decision(key=key, reason=Reason.CONFIG_INVALID, detail=problem, cure=REPLAY)
     if state.retry_at and state.retry_at > facts.now and not _triggered(facts, key):
@@ -176,6 +193,7 @@ def _planned(facts: Facts, key: Key) -> Decision:
             since=state.completed_at,
             until=state.retry_at,
             detail=state.error or "the collector asked to be run later",
+            cure=REPLAY if state.reason == Reason.CONFIG_INVALID else None,
         )
     return _from_plan(facts, key, state, _plan(facts, key, state))
 
@@ -183,9 +201,6 @@ def _planned(facts: Facts, key: Key) -> Decision:
 def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
     terms = terms_of(facts.collectors[key.collector], facts.sources.get(key.data_source))
     if _triggered(facts, key):
-    if key not in facts.entries:
-        missing = "its row in the schedule is missing; the first pass of a process makes it anew"
-        return Decision(key=key, reason=Reason.NOT_DUE, detail=missing, moving=True)
         terms = evolve(terms, interval=timedelta())
     return plan(
         history_start=state.history_start,
@@ -193,7 +208,6 @@ def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
         terms=terms,
         now=facts.now,
         upstreams=tuple(upstream_of(facts, upstream) for upstream in facts.upstreams(key)),
-            cure=REPLAY if state.reason == Reason.CONFIG_INVALID else None,
         window_limit=state.window_limit,
         unfinished=state.resume.window if state.resume else None,
         at_most=at_most,
@@ -202,7 +216,7 @@ def _plan(facts: Facts, key: Key, state: KeyState, *, at_most: int = 1) -> Plan:
 
 def _distrusted(facts: Facts, state: KeyState) -> str | None:
     """Why the stored coverage cannot be planned with; a small step of the clock is no error (PROTOCOL 9)."""
-    if state.coverage is None:
+    if state.problem or state.coverage is None:
         return state.problem
     if lost_start(state, facts.now):
         return f"The stored history begins in the future, at {state.history_start.isoformat()}."

@@ -72,7 +72,7 @@ class Resume:
 
 @frozen(kw_only=True)
 class KeyState:
-    """One state row, as read. ``coverage`` None or ``history_lost`` = it cannot be trusted, see ``problem``."""
+    """One state row, as read. ``problem`` = why it cannot be trusted; ``coverage`` None, ``history_lost`` = lost."""
 
     key: Key
     history_start: datetime

@@ -28,7 +28,7 @@ def upgraded(database_url: str) -> str:
 def test_a_database_in_order_has_no_problem(upgraded: str) -> None:
     """Everything that was looked at is told, also what is well."""
     found = severities(examined(upgraded))
-    shared = {"plugins", "database", "schema", "tables", "catalog", "secrets", "clock"}
+    shared = {"plugins", "database", "schema", "tables", "rows", "catalog", "secrets", "clock"}
     more = {"pragmas"} if upgraded.startswith("sqlite") else {"roles", "policies", "pooler"}
     assert found.keys() == shared | more
     assert {word for words in found.values() for word in words} <= {"ok", "warning"}

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -18,12 +19,13 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    type_coerce,
     union,
     update,
 )
 
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import Clock, EpochMicroseconds, among
+from tenantcollect.backends.sql.expressions import NOT_NORMAL, Clock, EpochMicroseconds, among
 from tenantcollect.catalog import GRAVITY, ConfigValue, Rotation, Source, unreadable
 from tenantcollect.ciphers import NO_CIPHER, PREFIX, AtRest, Cipher, encrypted_with, plain
 from tenantcollect.errors import ConfigurationError, TenantcollectError
@@ -47,17 +49,17 @@ class SqlCatalog:
 
     def sources(self, tenant_ids: Collection[str] | None = None) -> Iterator[Source]:
         """Page by page, each a read of its own."""
-        last: Source | None = None
+        last: Row[Any] | None = None
         while True:
             with self._database.reading() as connection:
                 page = self._page(connection, tenant_ids, last)
-                found = [_source(row) for row in connection.execute(page)]
-            yield from found
+                found = connection.execute(page).all()
+            yield from self._database.unread.sift(self._database.tables.config, found, _source)
             if len(found) < PAGE:
                 return
             last = found[-1]
 
-    def _page(self, connection: Connection, tenant_ids: Collection[str] | None, last: Source | None) -> Select[Any]:
+    def _page(self, connection: Connection, tenant_ids: Collection[str] | None, last: Row[Any] | None) -> Select[Any]:
         """Every source that has a row of its own or a value, with what changes whenever one of them does."""
         source, config = self._database.tables.source, self._database.tables.config
         either = union(*(self._keys(connection, table, tenant_ids, last) for table in (source, config))).subquery()
@@ -73,7 +75,7 @@ class SqlCatalog:
         )
 
     def _keys(
-        self, connection: Connection, table: Table, tenant_ids: Collection[str] | None, last: Source | None
+        self, connection: Connection, table: Table, tenant_ids: Collection[str] | None, last: Row[Any] | None
     ) -> Select[Any]:
         parts = [table.c[part] for part in PARTS]
         chosen = true() if tenant_ids is None else among(connection, table.c.tenant_id, tenant_ids)
@@ -101,11 +103,12 @@ class SqlCatalog:
         config, database = self._database.tables.config, self._database
         mine = select(config).where(_is(config, tenant_id, data_source)).order_by(config.c.key)
         with database.reading() if connection is None else database.joined(connection) as reader:
-            rows: Sequence[Row[Any]] = reader.execute(mine).all()
-        return rows
+            return self._database.unread.sift(config, reader.execute(mine), _with_key)
 
     def _value(self, row: Row[Any]) -> ConfigValue:
         """One value; whatever the cipher cannot do is a problem of this one."""
+        if row.value is None:
+            return evolve(_unread(row), problem="it is no text: it was damaged or changed")
         try:
             text = self._at_rest.text(row.value, (row.tenant_id, row.data_source, row.key))
         except TenantcollectError as error:
@@ -122,8 +125,9 @@ class SqlCatalog:
         cancel each other out. The greatest would not do: who began first may commit last.
         """
         source, config = self._database.tables.source, self._database.tables.config
-        count, newest = func.count(), func.coalesce(func.max(source.c.revision), 0)
-        total = func.coalesce(func.sum(source.c.revision % MODULUS), 0)
+        revision = type_coerce(source.c.revision, BigInteger())
+        count, newest = func.count(), func.coalesce(func.max(revision), 0)
+        total = func.coalesce(func.sum(revision % MODULUS), 0)
         values = select(func.count()).select_from(config).scalar_subquery()
         updated = select(func.max(config.c.updated_at)).scalar_subquery()
         with self._database.reading() as connection:
@@ -195,7 +199,7 @@ class SqlCatalog:
         found = select(config).where(_is(config, tenant_id, data_source), among(connection, config.c.key, keys))
         for row in connection.execute(found.order_by(config.c.key)).all():
             place, text = (tenant_id, data_source, row.key), row.value
-            if not encrypted_with(text):
+            if text is not None and not encrypted_with(text):
                 text = self._at_rest.stored(self._at_rest.text(text, place), place)
             unchanged = and_(_is(config, tenant_id, data_source), config.c.key == row.key, config.c.value == row.value)
             connection.execute(update(config).where(unchanged).values(value=text, is_secret=True, updated_at=Clock()))
@@ -209,7 +213,7 @@ class SqlCatalog:
         rows = [
             row
             for row in self._rows(tenant_id, data_source)
-            if row.is_secret or row.key in secret or encrypted_with(row.value)
+            if row.is_secret or row.key in secret or encrypted_with(row.value or "")
         ]
         values = {row.key: self._value(row) for row in rows}
         problems = {key: value.problem for key, value in values.items() if value.problem}
@@ -265,7 +269,13 @@ class SqlCatalog:
 
 def _unread(row: Row[Any]) -> ConfigValue:
     """A value with its mark, and without its text."""
-    return ConfigValue(key=row.key, value="", is_secret=bool(row.is_secret or encrypted_with(row.value)))
+    return ConfigValue(key=row.key, value="", is_secret=bool(row.is_secret or encrypted_with(row.value or "")))
+
+
+def _with_key(row: Row[Any]) -> Row[Any]:
+    if not isinstance(row.key, str):
+        raise ConfigurationError("its key is no text")
+    return row
 
 
 def _is(table: Table, tenant_id: str, data_source: str) -> ColumnElement[bool]:
@@ -277,11 +287,14 @@ def _greater(left: ColumnElement[int], right: ColumnElement[int]) -> ColumnEleme
 
 
 def _source(row: Row[Any]) -> Source:
-    return Source(
+    source = Source(
         tenant_id=row.tenant_id,
         data_source=row.data_source,
         revision=f"{row.revision or 0}-{row.count}-{row.newest}",
         interval=row.interval,
         since=row.since,
-        order=row.order or "oldest_first",
+        order="newest_first" if row.order == "newest_first" else "oldest_first",
     )
+    if source.tenant_id != row.tenant_id:
+        raise ConfigurationError(NOT_NORMAL)
+    return source

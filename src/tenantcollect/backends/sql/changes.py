@@ -18,18 +18,21 @@ from sqlalchemy import (
     Table,
     Update,
     and_,
+    case,
     delete,
     exists,
+    func,
     insert,
     literal,
+    literal_column,
     select,
     update,
 )
 from sqlalchemy.sql.expression import FromClause
 
-from tenantcollect.backends.sql.columns import KEY, dumped
+from tenantcollect.backends.sql.columns import KEY, LARGEST, dumped
 from tenantcollect.backends.sql.dialect import Dialect, Step
-from tenantcollect.backends.sql.expressions import Clock, is_key
+from tenantcollect.backends.sql.expressions import Clock, is_key, one_more, same_key
 from tenantcollect.backends.sql.schema import LONGEST_ERROR, Tables
 from tenantcollect.keys import Key
 from tenantcollect.state import Claim, Failure, Resume, Seal, Status
@@ -44,6 +47,7 @@ __all__ = [
     "checkpointed",
     "closed",
     "held",
+    "next_step",
     "replayed",
     "sealed",
 ]
@@ -72,6 +76,7 @@ AS_NEW: Mapping[str, Any] = {
     "window_limit": None,
     "last_record_at": None,
 }
+STEP = ("fence", "window_seq")
 OPEN_WINDOW = ("fence", *NOT_OPEN)
 
 
@@ -207,8 +212,11 @@ def closed(claim: Claim, failure: Failure | None) -> Change:
     return Change(claim=claim, values=values, attempt=attempt)
 
 
-def abandoned(history: Table, left: FromClause) -> Insert:
-    """The history rows of windows that their holders neither sealed nor failed; ``left`` has their state (G8)."""
+def abandoned(dialect: Dialect, history: Table, left: FromClause) -> Insert:
+    """The history rows of windows that their holders neither sealed nor failed; ``left`` has their state (G8).
+
+    An open window of which a part is missing is none, and of one that has its row there is nothing left to tell.
+    """
     values = {
         "window_id": left.c.open_window_id,
         **{part: left.c[part] for part in KEY},
@@ -222,8 +230,20 @@ def abandoned(history: Table, left: FromClause) -> Insert:
         "completed_at": Clock(),
         "status": _literal(history, "status", Status.ABANDONED.value),
     }
-    row = select(*(value.label(name) for name, value in values.items())).where(left.c.open_window_id.is_not(None))
-    return insert(history).from_select([*values], row)
+    whole = and_(left.c.open_start < left.c.open_end, *(left.c[name].is_not(None) for name in (*STEP, *NOT_OPEN)))
+    row = select(*(value.label(name) for name, value in values.items())).where(whole)
+    told: Insert = dialect.insert(history).from_select([*values], row).on_conflict_do_nothing()
+    return told
+
+
+def next_step(run: Table, history: Table) -> ColumnElement[int]:
+    """The step after the key's own and after every one that was ever sealed: no row of history is met again, also
+    where the state is older than its history, as after a restore.
+    """
+    done = and_(history.c.status == literal_column("'COMPLETED'"), history.c.window_seq.between(0, LARGEST // 2))
+    newest = select(func.max(history.c.window_seq)).where(same_key(history, run), done).correlate(run)
+    sealed, own = one_more(newest.scalar_subquery()), one_more(run.c.window_seq)
+    return case((sealed > own, sealed), else_=own)
 
 
 def replayed(key: Key, window: Window, revised: Row[Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The types of our columns (floor: backends).
 
 Every time is an aware UTC datetime with microseconds, every number a BIGINT, every JSON value a text of JSON: what
-a person edited by hand can then always be read, and is judged by our code instead of a driver.
+a person edited by hand can then always be read, and is judged by our code instead of a driver. What a column cannot
+hold reads as None: where that may stand, as if it were not there; elsewhere ``readings`` tells.
 """
 
 import json
@@ -17,9 +18,27 @@ from sqlalchemy.types import TypeEngine
 from tenantcollect.errors import ConfigurationError
 from tenantcollect.windows import utc
 
-__all__ = ["BIG", "IDENTITY", "KEY", "KEY_PART", "Duration", "Instant", "Json", "Utc", "as_text", "dumped"]
+__all__ = [
+    "BIG",
+    "IDENTITY",
+    "KEY",
+    "KEY_PART",
+    "LARGEST",
+    "Duration",
+    "Instant",
+    "Json",
+    "Prose",
+    "Utc",
+    "Words",
+    "as_text",
+    "dumped",
+]
 
 KEY = ("tenant_id", "data_source", "script")
+LARGEST = 2**62
+"""No count of ours grows beyond it: one more always fits a BIGINT."""
+LONGEST = timedelta(days=36_600)
+"""No length of time of ours is longer: it can be added to any time that anything is planned for."""
 
 
 def as_text(moment: datetime) -> str:
@@ -77,7 +96,7 @@ def _time_that_python_can_hold(element: _Readable, compiler: SQLCompiler, **opti
 
 
 class _Big(TypeDecorator[int]):
-    """Every integer goes as int8: psycopg would choose by value, and prepare a statement per combination."""
+    """A count. Every integer goes as int8: psycopg would choose by value, and prepare a statement per combination."""
 
     impl = BigInteger
     cache_ok = True
@@ -89,9 +108,12 @@ class _Big(TypeDecorator[int]):
 
         return Int8(value)
 
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's
+        return value if isinstance(value, int) and 0 <= value <= LARGEST else None
+
 
 class Duration(TypeDecorator[timedelta]):
-    """A length of time, stored in microseconds. What is none reads as None."""
+    """A length of time, stored in microseconds."""
 
     impl = _Big
     cache_ok = True
@@ -100,14 +122,29 @@ class Duration(TypeDecorator[timedelta]):
         return None if value is None else value // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:  # noqa: ARG002
-        try:
-            return None if value is None else timedelta(microseconds=value)
-        except TypeError:  # a text, which SQLite takes for a number, too
-            return None
+        length = None if value is None else timedelta(microseconds=value)
+        return length if length is not None and length <= LONGEST else None
+
+
+class Words(TypeDecorator[str]):
+    """A text of limited length."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        return value if isinstance(value, str) else None
+
+
+class Prose(Words):
+    """A text of any length."""
+
+    impl = Text
+    cache_ok = True
 
 
 class Json(TypeDecorator[Any]):
-    """A value as JSON text. None is NULL, and so is what cannot be read."""
+    """A value as JSON text. None is NULL."""
 
     impl = Text
     cache_ok = True
@@ -117,9 +154,13 @@ class Json(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
         try:
-            return None if value is None else json.loads(value)
-        except (ValueError, RecursionError):
+            return None if value is None else json.loads(value, parse_constant=_refused)
+        except (TypeError, ValueError, RecursionError):
             return None
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def dumped(value: Any) -> str:

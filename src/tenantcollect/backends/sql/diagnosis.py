@@ -4,11 +4,14 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
-from sqlalchemy import MetaData, Table, text
+from sqlalchemy import MetaData, Row, Table, select, text
 
+from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.errors import COMMAND, translating
+from tenantcollect.backends.sql.expressions import scope_of
 from tenantcollect.backends.sql.migrate import SqlSchema, differences
 from tenantcollect.backends.sql.policies import policies
 from tenantcollect.backends.sql.pooling import BY_STATEMENT, WITHOUT_TRANSACTIONS, pooler
@@ -16,7 +19,7 @@ from tenantcollect.backends.sql.postgresql import IN_UTF8, OTHER_ENCODING, UTF8
 from tenantcollect.backends.sql.rights import our_rights
 from tenantcollect.backends.sql.roles import roles
 from tenantcollect.backends.sql.sqlite import PRAGMAS
-from tenantcollect.errors import DatabaseUnavailable, Overloaded, StorageError
+from tenantcollect.errors import ConfigurationError, DatabaseUnavailable, Overloaded, StorageError
 from tenantcollect.reports import FindingRow, Probe
 
 __all__ = ["SqlDiagnosis"]
@@ -51,6 +54,7 @@ class SqlDiagnosis:
         shared: dict[str, Probe] = {
             "schema": self._ours,
             "tables": partial(self._tables, collected.values()),
+            "rows": self._rows,
         }
         if self._database.dialect.name == "sqlite":
             return {"database": self._sqlite, **shared, "pragmas": self._pragmas}
@@ -146,8 +150,32 @@ class SqlDiagnosis:
         if not missing and not lacking:
             yield FindingRow.ok("tables", f"all {len(collected)} tables of the installed collectors are there")
 
+    def _rows(self) -> Iterator[FindingRow]:
+        """Rows that belong to nobody: no pass collects for them, and no other command tells of them."""
+        tables, sound = self._database.tables, True
+        for table in (tables.source, tables.config, tables.run, tables.lease, tables.hold):
+            parts = [table.c[part] for part in KEY if part in table.c]
+            with self._database.reading() as connection:
+                rows = connection.execute(select(*parts).distinct())
+                strange = [told for row in rows if (told := _nobodys(row))]
+            if strange:
+                told = f"{table.name} has rows that are left out, of {len(strange)} names such as {strange[0]}"
+                yield FindingRow.problem("rows", told, "correct these rows, or delete them")
+                sound = False
+        if sound:
+            yield FindingRow.ok("rows", "every row has the name of a tenant and of a data source")
+
     def _pragmas(self) -> Iterator[FindingRow]:
         """Those that we set; a database that refuses one cannot be connected to at all."""
         with self._database.reading() as connection:
             found = [(name, connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name, _ in PRAGMAS]
         yield FindingRow.ok("pragmas", ", ".join(f"{name}={value}" for name, value in found))
+
+
+def _nobodys(row: Row[Any]) -> str | None:
+    """Why a row has no name that anybody could ask for, if it has none."""
+    try:
+        scope_of(row)
+    except ConfigurationError as error:
+        return f"{'/'.join(map(ascii, row))[:200]} ({error})"
+    return None

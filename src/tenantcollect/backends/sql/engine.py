@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from tenantcollect.backends.sql.dialect import PATIENCE, Dialect, Options
 from tenantcollect.backends.sql.errors import COMMAND, translating
 from tenantcollect.backends.sql.postgresql import PostgreSQL
+from tenantcollect.backends.sql.readings import Unread
 from tenantcollect.backends.sql.schema import Tables, known_revisions, tables, version_table
 from tenantcollect.backends.sql.sqlite import SQLite, checked_file
 from tenantcollect.backends.sql.turns import Turns, for_seconds
@@ -56,6 +57,7 @@ class Database:
         self._own_engine: Engine | None = None
         self._tables: Tables | None = None
         self._known = False
+        self.unread = Unread()
         self._lock = threading.RLock()
         self.turns = Turns(needed=self.dialect.one_writer)
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()

@@ -17,9 +17,11 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     cast,
     column,
     func,
+    literal,
     select,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -27,23 +29,29 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-from tenantcollect.backends.sql.columns import KEY, Instant, as_text, dumped
-from tenantcollect.keys import Key
+from tenantcollect.backends.sql.columns import BIG, KEY, LARGEST, Instant, as_text, dumped
+from tenantcollect.errors import ConfigurationError
+from tenantcollect.keys import Key, checked_name, checked_tenant
 
 __all__ = [
     "KEY_COLUMNS",
+    "NOT_NORMAL",
     "Clock",
     "EpochMicroseconds",
     "after",
     "among",
+    "counted",
     "is_key",
     "kept",
     "key_of",
     "key_rows",
+    "one_more",
     "rows",
     "same_key",
+    "scope_of",
 ]
 
+NOT_NORMAL = "tenant_id is not in Unicode normal form C, in which tenant ids are stored and compared"
 KEY_COLUMNS: Mapping[str, TypeEngine[Any]] = {part: Text() for part in KEY}
 
 
@@ -138,9 +146,31 @@ def same_key(left: FromClause, right: FromClause) -> ColumnElement[bool]:
     return and_(*(left.c[part] == right.c[part] for part in KEY))
 
 
+def counted(count: ColumnElement[Any]) -> ColumnElement[int]:
+    """A count as it is read; what is none, in a column that always has one, is nought."""
+    return case((and_(count.between(0, LARGEST), count == cast(count, BIG)), count), else_=literal(0, BIG))
+
+
+def one_more(count: ColumnElement[Any]) -> ColumnElement[int]:
+    """The count after this one."""
+    return counted(count) + 1
+
+
 def key_of(row: Row[Any]) -> Key:
-    """The key of a row."""
-    return Key(row.tenant_id, row.data_source, row.script)
+    """The key of a row; raises :class:`ConfigurationError` for one that no key has as its name."""
+    key = Key(row.tenant_id, row.data_source, row.script)
+    if key.tenant_id != row.tenant_id:
+        raise ConfigurationError(NOT_NORMAL)
+    return key
+
+
+def scope_of(row: Row[Any]) -> tuple[str, str, str | None]:
+    """The tenant, the data source and the script, if there is one, of a row; raises as :func:`key_of` does."""
+    if checked_tenant(row.tenant_id) != row.tenant_id:
+        raise ConfigurationError(NOT_NORMAL)
+    script = getattr(row, "script", None)
+    data_source = checked_name(row.data_source, "data_source")
+    return row.tenant_id, data_source, None if script is None else checked_name(script, "script")
 
 
 def among(connection: Connection, value: ColumnElement[Any], texts: Collection[str]) -> ColumnElement[bool]:

@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Table, Text, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Table, Text, and_, exists, false, func, not_, select, update
 
 from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
 from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, after, key_of, key_rows, rows, same_key
 from tenantcollect.keys import Key
-from tenantcollect.locks import Holder, Lease, checked_ttl
+from tenantcollect.locks import LONGEST_TTL, Holder, Lease, checked_ttl
 
 __all__ = ["SqlLocks", "busy"]
 
@@ -24,8 +24,9 @@ TOKENS = {**KEY_COLUMNS, "token": Text()}
 
 
 def busy(lease: Table) -> ColumnElement[bool]:
-    """Whether a row is leased by somebody now."""
-    return and_(lease.c.token.is_not(None), lease.c.expires_at > Clock())
+    """Whether a row is leased by somebody now. What ends at no time, or far beyond any lease, is none."""
+    ends = lease.c.expires_at.between(Clock(), after(2 * LONGEST_TTL.total_seconds()))
+    return and_(lease.c.token.is_not(None), func.coalesce(ends, false()))
 
 
 class SqlLocks:
@@ -58,7 +59,7 @@ class SqlLocks:
             free = (
                 select(*(lease.c[part] for part in KEY), lease.c.token.label("previous"), asked.c.token)
                 .join(asked, same_key(lease, asked))
-                .where(or_(lease.c.token.is_(None), lease.c.expires_at <= Clock()))
+                .where(not_(busy(lease)))
                 .order_by(*(lease.c[part] for part in KEY))
                 .with_for_update(of=lease, skip_locked=True)
             )
@@ -136,7 +137,7 @@ class SqlLocks:
                 .where(busy(lease))
             )
             return {
-                key_of(row): Holder(owner=row.owner, acquired_at=row.acquired_at, expires_at=row.expires_at)
+                key_of(row): Holder(owner=row.owner or "", acquired_at=row.acquired_at, expires_at=row.expires_at)
                 for row in connection.execute(held)
             }
 

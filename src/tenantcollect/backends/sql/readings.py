@@ -1,58 +1,102 @@
 """Rows as values, judged on the way: what cannot be trusted is told, not raised (floor: backends)."""
 
 import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import evolve
-from sqlalchemy import Row
+from attrs import define, field
+from sqlalchemy import Row, Table
 
+from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.expressions import key_of
 from tenantcollect.errors import ConfigurationError, CoverageInvalid
 from tenantcollect.state import HistoryRow, KeyState, Resume, Status
 from tenantcollect.windows import Window, WindowSet
 
-__all__ = ["attempt_of", "state_of"]
+__all__ = ["Unread", "attempt_of", "state_of"]
+
+logger = logging.getLogger("tenantcollect.backends.sql")
+
+T = TypeVar("T")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER_GUESSED = ("window_seq", "fence", "failures", "status")
+"""What every state row has, beside its coverage and where that begins."""
+ALWAYS_TOLD = ("window_id", "window_seq", "fence", "worker", "attempt", "started_at", "completed_at", "status")
+"""What every history row has, beside its window."""
+MOST_TOLD = 100
+
+
+@define
+class Unread:
+    """The rows of one database that were left out; each is told once, and of very many the first hundred."""
+
+    _told: set[str] = field(factory=set)
+
+    def sift(self, table: Table, rows: Iterable[Row[Any]], made: Callable[[Row[Any]], T]) -> list[T]:
+        """What is ``made`` of each row; one of which nothing can be made costs itself only."""
+        return [value for row in rows for value in self._made(table, row, made)]
+
+    def _made(self, table: Table, row: Row[Any], made: Callable[[Row[Any]], T]) -> Iterator[T]:
+        try:
+            yield made(row)
+        except ConfigurationError as error:
+            parts = (getattr(row, part, None) for part in (*KEY, "window_id"))
+            named = "/".join(ascii(part) for part in parts if part is not None)
+            told = f"a row of {table.name} is left out, {named[:200]}: {error}; correct it, or delete it"
+            if told not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add(told)
+                logger.warning(told)
 
 
 def state_of(row: Row[Any]) -> KeyState:
-    """A state row. Coverage that cannot be trusted is None, with the problem."""
-    state = KeyState(
+    """A state row. What cannot be guessed is told as its problem: that key cannot go on, and no other is troubled."""
+    coverage, problem = _coverage(row)
+    spoiled = [name for name in NEVER_GUESSED if getattr(row, name) is None]
+    if spoiled and problem is None:
+        problem = f"The stored {' and '.join(spoiled)} cannot be read; replay the key."
+    return KeyState(
         key=key_of(row),
         history_start=row.history_start or EPOCH,
         history_lost=row.history_start is None,
-        window_seq=row.window_seq,
-        fence=row.fence,
-        status=Status(row.status),
+        coverage=coverage,
+        problem=problem,
+        window_seq=row.window_seq or 0,
+        fence=row.fence or 0,
+        status=_status(row.status) or Status.PENDING,
         cursor=row.cursor,
+        resume=_resume(row.resume),
         started_at=row.started_at,
         completed_at=row.completed_at,
         reason=row.reason,
         error=row.error,
-        failures=row.failures,
+        failures=row.failures or 0,
         first_failure_at=row.first_failure_at,
         retry_at=row.retry_at,
         window_limit=row.window_limit,
         last_record_at=row.last_record_at,
         last_fetched_data_date=row.last_fetched_data_date,
-        open_window=_open_window(row),
+        open_window=_window(row.open_start, row.open_end) if row.open_window_id else None,
         opened_at=row.opened_at,
     )
-    try:
-        return evolve(state, coverage=_coverage(row), resume=_resume(row.resume))
-    except CoverageInvalid as invalid:
-        return evolve(state, coverage=None, problem=str(invalid))
 
 
-def _coverage(row: Row[Any]) -> WindowSet:
+def _status(text: str | None) -> Status | None:
+    return next((status for status in Status if status == text), None)
+
+
+def _coverage(row: Row[Any]) -> tuple[WindowSet | None, str | None]:
+    """The coverage, or why there is none."""
     if row.history_start is None:
-        raise CoverageInvalid("The stored history start is no time; replay the key.")
+        return None, "The stored history start is no time; replay the key."
     try:
-        return WindowSet.from_json(json.loads(row.coverage))
-    except (ValueError, RecursionError):
-        raise CoverageInvalid("The stored coverage is not JSON; replay the key.") from None
+        return WindowSet.from_json(json.loads(row.coverage)), None
+    except CoverageInvalid as invalid:
+        return None, str(invalid)
+    except (TypeError, ValueError, RecursionError):
+        return None, "The stored coverage is not JSON; replay the key."
 
 
 def _resume(point: Any) -> Resume | None:
@@ -64,14 +108,16 @@ def _resume(point: Any) -> Resume | None:
         return None
 
 
-def _open_window(row: Row[Any]) -> Window | None:
-    if row.open_window_id is None or row.open_start is None or row.open_end is None:
-        return None
-    return Window(row.open_start, row.open_end)
+def _window(start: datetime | None, end: datetime | None) -> Window | None:
+    return Window(start, end) if start and end and start < end else None
 
 
 def attempt_of(row: Row[Any]) -> HistoryRow:
-    """A history row."""
+    """A history row; raises :class:`ConfigurationError` if it cannot be told when or how that attempt was."""
+    window, status = _window(row.window_start, row.window_end), _status(row.status)
+    spoiled = [name for name in ALWAYS_TOLD if getattr(row, name) is None]
+    if window is None or status is None or spoiled:
+        raise ConfigurationError(f"its {' and '.join(spoiled) or 'window'} cannot be read")
     return HistoryRow(
         window_id=row.window_id,
         key=key_of(row),
@@ -79,12 +125,16 @@ def attempt_of(row: Row[Any]) -> HistoryRow:
         fence=row.fence,
         worker=row.worker,
         attempt=row.attempt,
-        window=Window(row.window_start, row.window_end),
+        window=window,
         started_at=row.started_at,
         completed_at=row.completed_at,
-        status=Status(row.status),
+        status=status,
         reason=row.reason,
         records=row.records,
-        warnings=tuple(row.warnings or ()),
+        warnings=_texts(row.warnings),
         error=row.error,
     )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

@@ -4,7 +4,7 @@ Order of locks: rows of the lease table, in the order of keys.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +29,18 @@ from sqlalchemy import (
 
 from tenantcollect.backends.sql.columns import KEY
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, among, is_key, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import (
+    KEY_COLUMNS,
+    among,
+    counted,
+    is_key,
+    key_of,
+    key_rows,
+    one_more,
+    rows,
+    same_key,
+    scope_of,
+)
 from tenantcollect.backends.sql.locks import busy
 from tenantcollect.keys import Key, Selection
 from tenantcollect.schedule import Entry, Hold
@@ -38,6 +49,8 @@ from tenantcollect.secrets import storable
 __all__ = ["SqlHolds", "SqlSchedule", "selected"]
 
 PARTS = ("tenant_ids", "data_sources", "scripts")
+NEVER = timedelta(days=400)
+"""Who is to be looked at only then is parked, as somebody by hand; no interval is as long."""
 
 
 def selected(connection: Connection, table: Table, selection: Selection) -> ColumnElement[bool]:
@@ -64,18 +77,24 @@ class SqlSchedule:
                 .where(lease.c.next_due_at <= now, selected(connection, lease, selection))
                 .subquery("due")
             )
-            in_turn = (
-                select(due)
-                .order_by(due.c.busy, due.c.turn, due.c.next_due_at, *(due.c[part] for part in KEY))
-                # Literal: with a parameter the statement would be planned anew each time.
-                .limit(literal_column(str(int(limit))))
-            )
-            return [_entry(row) for row in connection.execute(in_turn)]
+            in_turn = select(due).order_by(due.c.busy, due.c.turn, due.c.next_due_at, *(due.c[part] for part in KEY))
+            return self._first(connection, in_turn, limit)
+
+    def _first(self, connection: Connection, in_turn: Select[Any], limit: int) -> list[Entry]:
+        """The first ``limit`` entries: rows that are left out take nobody's place."""
+        asked = limit
+        while True:
+            # Literal: with a parameter the statement would be planned anew each time.
+            found = connection.execute(in_turn.limit(literal_column(str(int(asked))))).all()
+            entries = self._database.unread.sift(self._database.tables.lease, found, _entry)
+            if len(entries) >= limit or len(found) < asked:
+                return entries[:limit]
+            asked *= 2
 
     def defer(self, seen: Entry, until: datetime | None, *, waiting: bool = False, fence: int | None = None) -> None:
         """P9: compare and set, by the version and by the fence, which any lock backend has; no row is locked for it."""
         lease, run = self._database.tables.lease, self._database.tables.run
-        unmoved = and_(is_key(lease, seen.key), lease.c.version == seen.version)
+        unmoved = and_(is_key(lease, seen.key), counted(lease.c.version) == seen.version)
         if fence is not None:
             unmoved = and_(unmoved, exists().where(is_key(run, seen.key), run.c.fence == fence))
         values = {"next_due_at": until, "waiting": waiting, "triggered": False, "progress": None}
@@ -106,7 +125,7 @@ class SqlSchedule:
     def unpark(self, selection: Selection, *, at: datetime) -> None:
         lease = self._database.tables.lease
         with self._database.hinting() as connection:
-            asleep = or_(lease.c.waiting, lease.c.next_due_at.is_(None))
+            asleep = or_(lease.c.waiting, lease.c.next_due_at.is_(None), lease.c.next_due_at > at + NEVER)
             sleeping = _keys(lease).where(asleep, selected(connection, lease, selection))
             self._make_due(connection, sleeping, at)
 
@@ -116,7 +135,7 @@ class SqlSchedule:
         found = self._database.dialect.materialized(connection, locked, "sleeping")
         # Who is due already keeps its place among those who wait for a slot.
         sooner = case((lease.c.next_due_at < at, lease.c.next_due_at), else_=literal(at, lease.c.next_due_at.type))
-        moved = {"next_due_at": sooner, "version": lease.c.version + 1, **also}
+        moved = {"next_due_at": sooner, "version": one_more(lease.c.version), **also}
         connection.execute(update(lease).where(same_key(lease, found)).values(moved))
 
     def report(self, progress: Mapping[Key, str]) -> None:
@@ -162,7 +181,7 @@ def _entry(row: Row[Any]) -> Entry:
         waiting=row.waiting,
         triggered=row.triggered,
         progress=row.progress,
-        version=row.version,
+        version=row.version or 0,
         busy=bool(row.busy),
     )
 
@@ -189,7 +208,8 @@ class SqlHolds:
         table = self._database.tables.hold
         with self._database.single() as connection:
             which = and_(selected(connection, table, selection), among(connection, table.c.reason, reasons))
-            return list(map(_hold, connection.execute(delete(table).where(which).returning(table))))
+            gone = connection.execute(delete(table).where(which).returning(table))
+            return self._database.unread.sift(table, gone, _hold)
 
     def end(self, hold: Hold) -> bool:
         table = self._database.tables.hold
@@ -202,17 +222,19 @@ class SqlHolds:
         table = self._database.tables.hold
         with self._database.reading() as connection:
             chosen = selected(connection, table, Selection(tenant_ids))
-            return list(map(_hold, connection.execute(select(table).where(chosen).order_by(table.c.id))))
+            found = connection.execute(select(table).where(chosen).order_by(table.c.id))
+            return self._database.unread.sift(table, found, _hold)
 
 
 def _hold(row: Row[Any]) -> Hold:
+    tenant_id, data_source, script = scope_of(row)
     return Hold(
-        tenant_id=row.tenant_id,
-        data_source=row.data_source,
-        script=row.script,
-        reason=row.reason,
+        tenant_id=tenant_id,
+        data_source=data_source,
+        script=script,
+        reason=row.reason or "",
         since=row.since,
         until=row.until,
-        detail=row.detail,
+        detail=row.detail or "",
         revision=row.revision,
     )

@@ -29,11 +29,21 @@ from sqlalchemy import (
     update,
 )
 
-from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, replayed
+from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, next_step, replayed
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.dialect import Terms
 from tenantcollect.backends.sql.engine import Database
-from tenantcollect.backends.sql.expressions import KEY_COLUMNS, Clock, is_key, key_of, key_rows, rows, same_key
+from tenantcollect.backends.sql.expressions import (
+    KEY_COLUMNS,
+    Clock,
+    is_key,
+    kept,
+    key_of,
+    key_rows,
+    one_more,
+    rows,
+    same_key,
+)
 from tenantcollect.backends.sql.readings import attempt_of, state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.schema import Tables
@@ -116,18 +126,18 @@ class SqlState:
 
     def _selected(self, selection: Selection) -> Iterator[list[KeyState]]:
         """Page by page, each a read of its own: no transaction stays open while the caller thinks."""
-        run = self._database.known_tables().run
-        last: Key | None = None
+        run, sift = self._database.known_tables().run, self._database.unread.sift
+        last: Row[Any] | None = None
         while True:
             with self._database.reading() as connection:
                 chosen = self._states().where(selected(connection, run, selection))
                 if last is not None:
-                    chosen = chosen.where(tuple_(*_key_columns(run)) > tuple_(*_parts(last).values()))
-                states = [state_of(row) for row in connection.execute(chosen.limit(literal_column(str(PAGE))))]
-            if not states:
+                    chosen = chosen.where(tuple_(*_key_columns(run)) > tuple_(*(getattr(last, part) for part in KEY)))
+                found = connection.execute(chosen.limit(literal_column(str(PAGE)))).all()
+            if not found:
                 return
-            yield states
-            last = states[-1].key
+            yield sift(run, found, state_of)
+            last = found[-1]
 
     def _states(self) -> Select[Any]:
         run = self._database.known_tables().run
@@ -169,7 +179,7 @@ class SqlState:
                 update(run)
                 .where(run.c.id == found.c.id)
                 .values(
-                    fence=run.c.fence + 1,
+                    fence=one_more(run.c.fence),
                     holder=found.c.new_token,
                     open_window_id=found.c.new_window_id,
                     open_start=found.c.new_window_start,
@@ -180,7 +190,7 @@ class SqlState:
                 )
                 .returning(*_key_columns(run), run.c.fence, run.c.opened_at)
             )
-            return dialect.together(connection, [abandoned(history, found), opened])
+            return dialect.together(connection, [abandoned(dialect, history, found), opened])
 
     def transaction(self, claim: Claim) -> SqlTransaction:
         return SqlTransaction(claim, self._database, self._terms)
@@ -239,15 +249,15 @@ class SqlState:
             revisions = {state.key: revision for state in states if (revision := change(state)) is not None}
             ended = key_rows(connection, revisions, "ended")
             parts = (*_key_columns(run), run.c.window_seq, *(run.c[name] for name in OPEN_WINDOW))
-            left = select(*parts).join(ended, same_key(run, ended)).subquery("abandoned")
-            connection.execute(abandoned(history, left))
+            left = kept(connection, select(*parts).join(ended, same_key(run, ended)), "abandoned")
+            connection.execute(abandoned(self._database.dialect, history, left))
             for key, revision in revisions.items():
                 self._revise(connection, key, revision)
             return set(revisions)
 
     def _revise(self, connection: Connection, key: Key, revision: Revision) -> None:
         run, history = self._database.known_tables().run, self._database.known_tables().history
-        change = update(run).where(is_key(run, key)).values(_revised(run, revision))
+        change = update(run).where(is_key(run, key)).values(_revised(run, history, revision))
         row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one()
         if revision.replayed is not None:
             connection.execute(insert(history).values(replayed(key, revision.replayed, row)))
@@ -262,11 +272,15 @@ class SqlState:
                 page = select(history).where(bound, selected(connection, history, selection))
                 page = page.order_by(*(column.desc() for column in newest))
                 found = connection.execute(page.limit(literal_column(str(min(limit, PAGE))))).all()
-            yield from map(attempt_of, found)
-            if len(found) < min(limit, PAGE):
+            attempts = self._database.unread.sift(history, found, attempt_of)
+            yield from attempts
+            last = next((row.window_id for row in reversed(found) if row.window_id is not None), None)
+            if len(found) < min(limit, PAGE) or last is None:
                 return
-            limit -= len(found)
-            bound = tuple_(*newest) < tuple_(*(literal(getattr(found[-1], c.name), c.type) for c in newest))
+            limit -= len(attempts)
+            other = history.alias("other")
+            least = select(*(other.c[name] for name in NEWEST)).where(other.c.window_id == last)
+            bound = tuple_(*newest) < least.scalar_subquery()
 
     def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
         """By the index of (KEY, completed_at): the history of a key may be long."""
@@ -278,7 +292,8 @@ class SqlState:
             newest = newest.order_by(*(other.c[name].desc() for name in NEWEST)).limit(literal_column("1"))
             mine = history.c.window_id == newest.correlate(asked).scalar_subquery()
             found = select(history).select_from(asked).join(history, mine)
-            return {key_of(row): attempt_of(row) for row in connection.execute(found)}
+            attempts = self._database.unread.sift(history, connection.execute(found), attempt_of)
+        return {attempt.key: attempt for attempt in attempts}
 
 
 def _key_columns(table: Table) -> list[ColumnElement[Any]]:
@@ -316,11 +331,11 @@ def _claim(opening: Opening, row: Row[Any]) -> Claim:
     )
 
 
-def _revised(run: Table, revision: Revision) -> dict[str, Any]:
+def _revised(run: Table, history: Table, revision: Revision) -> dict[str, Any]:
     values: dict[str, Any] = {
         **NOT_OPEN,
-        "fence": run.c.fence + 1,
-        "window_seq": run.c.window_seq + 1,
+        "fence": one_more(run.c.fence),
+        "window_seq": next_step(run, history),
         "holder": None,
     }
     if revision.restart or revision.forget:
