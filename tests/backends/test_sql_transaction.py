@@ -249,3 +249,14 @@ def test_a_seal_over_a_failed_attempt_clears_it(harness: SqlHarness) -> None:
     assert state.coverage is not None
     assert state.coverage.covers(window())
     assert tables().run.name == "tenantcollect_data_source_run"
+
+
+def test_what_a_listener_raises_in_a_statement_is_told_as_it_is(harness: SqlHarness) -> None:
+    """An error of Python's own, of whoever listens to statements, is no fault of the database."""
+    transaction = begun(harness.backend)
+    connection = transaction.session().connection()
+    event.listen(connection, "before_cursor_execute", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as met:
+        transaction.session().execute(select(COLLECTED))
+    assert transaction.translate(met.value) is met.value
+    transaction.abandon()

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from pydantic import BaseModel, SecretStr
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, select
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, TypeDecorator, select
 
 from tenantcollect import (
     AuthenticationError,
@@ -302,3 +302,27 @@ def test_a_harness_crashes_cancels_and_repeats():
         )
         assert type(overtaken.error).__name__ == "LeaseLost"
         assert (harness.rows()["crm_contact"], harness.rest("crm.contact", window)) == ([ADA], [])
+
+
+def test_a_decorated_type_that_changes_no_value_is_written_as_any_other():
+    """Every value that is bound is looked at, as its own type hands it on."""
+
+    class Name(TypeDecorator):
+        impl = Text
+        cache_ok = True
+
+    metadata = MetaData()
+    person = Table("person", metadata, Column("tenant_id", Text, primary_key=True), Column("name", Name))
+
+    class People:
+        @hookimpl
+        def tables(self):
+            return metadata
+
+        @hookimpl
+        def run(self, db, tenant_id):
+            db.execute(person.insert().values(tenant_id=tenant_id, name="Ada"))
+
+    collected = collect(People(), env={}, start=START, end=END)
+    assert collected.error is None
+    assert collected.rows["person"] == [{"tenant_id": "acme", "name": "Ada"}]

@@ -113,5 +113,7 @@ class Sent:
 
 
 def _bound(kind: Any, value: Any, dialect: Any) -> Any:
-    """The value as a decorated type hands it on."""
-    return kind.process_bind_param(value, dialect) if isinstance(kind, TypeDecorator) else value
+    """The value as a decorated type hands it on, if it changes any."""
+    if not isinstance(kind, TypeDecorator) or type(kind).process_bind_param is TypeDecorator.process_bind_param:
+        return value
+    return kind.process_bind_param(value, dialect)

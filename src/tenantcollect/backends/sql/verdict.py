@@ -1,7 +1,7 @@
 """What has gone wrong with a window, and what its errors mean because of it (floor: backends; PROTOCOL 5)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
 from attrs import define, field
@@ -42,7 +42,8 @@ class Verdict:
         """Remember that a statement of the window met ``error``: a collector may have databases of its own, whose
         faults say nothing of this one (G4).
         """
-        self._met.add(cause_of(error))
+        with suppress(TypeError):  # what cannot be referred to so is Python's own, and no database's
+            self._met.add(cause_of(error))
 
     def of(self, error: BaseException) -> BaseException:
         """What ``error``, which left the collector, means."""
