@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,12 +18,17 @@ from tests.processes import deeds
 PATIENCE = 60
 
 
-def until_there(file: Path) -> str:
-    """What a child wrote, as soon as it did."""
+def until(true: Callable[[], bool]) -> None:
+    """Wait for ``true``, as long as a loaded machine may need."""
     deadline = time.monotonic() + PATIENCE
-    while not file.exists():
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def until_there(file: Path) -> str:
+    """What a child wrote, as soon as it did."""
+    until(file.exists)
     return file.read_text()
 
 
@@ -92,7 +98,7 @@ def test_cancel_kills_what_runs_and_nothing_else(executor: Processes, tmp_path: 
     pid = ended.result(PATIENCE)
     running = executor.submit(deeds.wait, str(tmp_path / "runs"))
     until_there(tmp_path / "runs")
-    assert running.running()
+    until(running.running)
     assert not ended.cancel()
     assert psutil.pid_exists(pid)
     assert running.cancel()
