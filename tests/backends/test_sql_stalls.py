@@ -2,6 +2,8 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -14,11 +16,12 @@ from tenantcollect.errors import (
     IsolationRefused,
     LeaseLost,
     Overloaded,
+    TenantcollectError,
     TransactionConflict,
 )
-from tenantcollect.state import Resume
+from tenantcollect.state import Resume, Revision
 from tenantcollect.testing.sql import PostgresqlHarness, SqliteHarness
-from tenantcollect.testing.steps import KEY, TTL, deferred, key, made, opened, seal_of
+from tenantcollect.testing.steps import KEY, TTL, always, deferred, key, made, opened, seal_of
 from tests.backends.windows import begun, engine_of, outside
 
 
@@ -208,3 +211,30 @@ def test_a_conflict_of_a_checkpoint_stays_a_conflict(postgresql: PostgresqlHarne
     assert transaction.translate(conflict.value) is conflict.value
     assert postgresql.rows() == []
     serializable.close()
+
+
+def test_a_command_waits_no_longer_for_a_holder_that_stalls(
+    postgresql: PostgresqlHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that stands still just before its COMMIT is evicted, as by who takes over: all other keys would wait too."""
+    monkeypatch.setattr("tenantcollect.backends.sql.state.MOMENT", timedelta(seconds=0.2))
+    at, go_on = threading.Event(), threading.Event()
+
+    def stall(point: str) -> None:
+        if point == "before_commit":
+            at.set()
+            go_on.wait(30)
+
+    transaction = begun(postgresql.beside(crash=stall))
+    postgresql.write(transaction, 1)
+    with ThreadPoolExecutor(1) as pool:
+        sealing = pool.submit(transaction.seal, seal_of(transaction.claim))
+        assert at.wait(30)
+        try:
+            assert postgresql.backend.state.revise([KEY], always(Revision())) == {KEY}
+        finally:
+            go_on.set()
+        with pytest.raises(TenantcollectError):
+            sealing.result(30)
+    transaction.abandon()
+    assert postgresql.rows() == []

@@ -190,3 +190,12 @@ def test_progress_of_any_text_can_be_told(harness: SqlHarness) -> None:
     entries = harness.backend.state.schedule.entries([KEY, key("beta")])
     assert 0 < len(entries[KEY].progress or "") <= 4000
     assert entries[key("beta")].progress == "fine"
+
+
+@pytest.mark.parametrize("name", ["open_end", "open_owner", "opened_at"])
+def test_nobody_stands_in_a_window_of_which_a_part_is_missing(harness: SqlHarness, name: str) -> None:
+    """Whoever asks what became of it learns that there is none."""
+    claim = opened(harness.backend)
+    assert harness.backend.state.standing(claim) == claim
+    harness.execute(text(f"UPDATE {tables().run.name} SET {name} = NULL WHERE tenant_id = 'acme'"))
+    assert harness.backend.state.standing(claim) is None

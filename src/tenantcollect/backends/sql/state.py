@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from tenantcollect.backends.sql.attempts import SqlAttempts
 from tenantcollect.backends.sql.changes import AS_NEW, NOT_OPEN, OPEN_WINDOW, abandoned, closed, next_step, replayed
 from tenantcollect.backends.sql.columns import KEY, Instant, dumped
 from tenantcollect.backends.sql.dialect import Terms
@@ -44,7 +45,7 @@ from tenantcollect.backends.sql.expressions import (
     rows,
     same_key,
 )
-from tenantcollect.backends.sql.readings import attempt_of, state_of
+from tenantcollect.backends.sql.readings import state_of
 from tenantcollect.backends.sql.schedule import SqlHolds, SqlSchedule, selected
 from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.backends.sql.transaction import SqlTransaction
@@ -60,7 +61,8 @@ logger = logging.getLogger("tenantcollect.backends.sql")
 
 PAGE = 500
 WAIT_FOR_DOUBT = timedelta(seconds=30)
-NEWEST = ("completed_at", "window_seq", "fence", "window_id")
+MOMENT = timedelta(seconds=5)
+"""How long a command waits for holders that commit: they take milliseconds, unless one stalls."""
 OPENINGS = {
     **KEY_COLUMNS,
     "token": Text(),
@@ -80,6 +82,7 @@ class SqlState:
         self._database = database
         self._terms = terms
         self._evict = evict
+        self._attempts = SqlAttempts(database)
         self.schedule: Schedule = SqlSchedule(database)
         self.holds: Holds = SqlHolds(database)
 
@@ -216,7 +219,9 @@ class SqlState:
         """Who asks works under the claim no more; what a killed process left at work on the server is ended."""
         self._evict_former([claim.token])
         with self._undoubted(claim) as (_, row):
-            if row is None or (row.fence, row.holder, bool(row.open_window_id)) != (claim.fence, claim.token, True):
+            if row is None or (row.fence, row.holder) != (claim.fence, claim.token):
+                return None
+            if any(getattr(row, name) is None for name in NOT_OPEN) or row.open_start >= row.open_end:
                 return None
             return evolve(
                 claim,
@@ -240,9 +245,27 @@ class SqlState:
             raise OutcomeUnknown(f"{OutcomeUnknown()} ({error})") from None
 
     def revise(self, keys: Collection[Key], change: Change) -> set[Key]:
-        """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11)."""
+        """A command raises the fences as opening does, so no holder goes on with an old plan (PROTOCOL 2.11). While it
+        waits for one that stalls it keeps all other keys waiting: such a holder is evicted, as by who takes over.
+        """
+        try:
+            return self._revised(keys, change, within=MOMENT)
+        except Overloaded:
+            self._evict_former(self._holders(keys))
+            return self._revised(keys, change, within=WAIT_FOR_DOUBT)
+
+    def _holders(self, keys: Collection[Key]) -> list[str]:
+        """The tokens of who has a window open."""
+        run = self._database.known_tables().run
+        with self._database.reading() as connection:
+            asked = key_rows(connection, sorted(set(keys)))
+            holding = select(run.c.holder).join(asked, same_key(run, asked))
+            return list(connection.scalars(holding.where(run.c.holder.is_not(None), run.c.open_window_id.is_not(None))))
+
+    def _revised(self, keys: Collection[Key], change: Change, *, within: timedelta) -> set[Key]:
         run, history = self._database.known_tables().run, self._database.known_tables().history
         with self._database.writing(patient=True) as connection:
+            self._database.dialect.hurry(connection, within)
             asked = key_rows(connection, sorted(set(keys)))
             locked = self._states().join(asked, same_key(run, asked)).with_for_update(of=run)
             states = [state_of(row) for row in connection.execute(locked)]
@@ -257,43 +280,16 @@ class SqlState:
 
     def _revise(self, connection: Connection, key: Key, revision: Revision) -> None:
         run, history = self._database.known_tables().run, self._database.known_tables().history
-        change = update(run).where(is_key(run, key)).values(_revised(run, history, revision))
+        change = update(run).where(is_key(run, key)).values(_new_values(run, history, revision))
         row = connection.execute(change.returning(run.c.fence, run.c.window_seq)).one()
         if revision.replayed is not None:
             connection.execute(insert(history).values(replayed(key, revision.replayed, row)))
 
     def history(self, selection: Selection, *, limit: int, before: datetime | None = None) -> Iterator[HistoryRow]:
-        """Newest first, page by page, each a read of its own."""
-        history = self._database.known_tables().history
-        newest = [history.c[name] for name in NEWEST]
-        bound: ColumnElement[bool] = true() if before is None else history.c.completed_at < utc(before, "before")
-        while limit > 0:
-            with self._database.reading() as connection:
-                page = select(history).where(bound, selected(connection, history, selection))
-                page = page.order_by(*(column.desc() for column in newest))
-                found = connection.execute(page.limit(literal_column(str(min(limit, PAGE))))).all()
-            attempts = self._database.unread.sift(history, found, attempt_of)
-            yield from attempts
-            last = next((row.window_id for row in reversed(found) if row.window_id is not None), None)
-            if len(found) < min(limit, PAGE) or last is None:
-                return
-            limit -= len(attempts)
-            other = history.alias("other")
-            least = select(*(other.c[name] for name in NEWEST)).where(other.c.window_id == last)
-            bound = tuple_(*newest) < least.scalar_subquery()
+        return self._attempts.newest(selection, limit=limit, before=before)
 
     def latest(self, keys: Collection[Key]) -> Mapping[Key, HistoryRow]:
-        """By the index of (KEY, completed_at): the history of a key may be long."""
-        history = self._database.known_tables().history
-        with self._database.reading() as connection:
-            asked = key_rows(connection, keys)
-            other = history.alias("other")
-            newest = select(other.c.window_id).where(same_key(other, asked))
-            newest = newest.order_by(*(other.c[name].desc() for name in NEWEST)).limit(literal_column("1"))
-            mine = history.c.window_id == newest.correlate(asked).scalar_subquery()
-            found = select(history).select_from(asked).join(history, mine)
-            attempts = self._database.unread.sift(history, connection.execute(found), attempt_of)
-        return {attempt.key: attempt for attempt in attempts}
+        return self._attempts.latest(keys)
 
 
 def _key_columns(table: Table) -> list[ColumnElement[Any]]:
@@ -331,7 +327,7 @@ def _claim(opening: Opening, row: Row[Any]) -> Claim:
     )
 
 
-def _revised(run: Table, history: Table, revision: Revision) -> dict[str, Any]:
+def _new_values(run: Table, history: Table, revision: Revision) -> dict[str, Any]:
     values: dict[str, Any] = {
         **NOT_OPEN,
         "fence": one_more(run.c.fence),
