@@ -106,6 +106,23 @@ def test_a_pass_that_is_to_end_does_so_where_a_part_was_sealed(make, how, then):
     assert next(orchestrator.status()).coverage == ((START - DAY, START),)
 
 
+def test_a_collector_may_tidy_up_where_its_turn_ends_with_a_part(make, caplog):
+    """It has the time of its window for that: nobody takes it for one that hangs."""
+
+    def in_seconds(context, **_):
+        try:
+            while True:
+                context.checkpoint(context.window.start + timedelta(seconds=1))
+        finally:
+            Event().wait(1.8)  # longer than one that was told to end is given
+
+    orchestrator = make({"acme.a": collector(recording(Calls(), in_seconds), options=ONE_DAY)})
+    orchestrator.configure("t1", "acme", {})
+    report = orchestrator.run(max_duration=0.1)
+    assert (report.windows.failed, report.error) == (0, None)
+    assert "left behind" not in caplog.text
+
+
 def test_g4_a_key_whose_turn_is_over_gives_its_slot_away_where_a_part_was_sealed(make, monkeypatch):
     """Those that wait come first; the rest is collected by the same pass."""
     monkeypatch.setattr(sweep, "TURN_SECONDS", 0)

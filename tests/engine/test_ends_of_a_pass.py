@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from tenantcollect import Orchestrator
+from tenantcollect.errors import DatabaseUnavailable
 from tenantcollect.events import PassStarted
 from tenantcollect.keys import Key
-from tests.engine.conftest import collector
+from tests.engine.conftest import START, collector
 
 KEY = Key("acme", "hub", "item")
 
@@ -112,3 +114,35 @@ def test_a_pass_that_has_just_begun_can_be_stopped(make):
     orchestrator.configure("acme", "hub", {})
     orchestrator.subscribe(lambda event: orchestrator.stop() if isinstance(event, PassStarted) else None)
     assert orchestrator.run().windows.completed == 0
+
+
+def test_a_pass_that_is_just_beginning_can_be_stopped(backend):
+    """Also while it asks for the time, which may be a read of a database that hesitates."""
+    beginning = []
+
+    def clock():
+        if beginning:
+            orchestrator.stop()
+        return START
+
+    parts = {"state": backend.state, "locks": backend.locks, "catalog": backend.catalog}
+    with Orchestrator(**parts, clock=clock, collectors={"hub.item": collector(lambda: 1)}) as orchestrator:
+        orchestrator.configure("acme", "hub", {})
+        beginning.append(True)
+        assert orchestrator.run().windows.completed == 0
+
+
+def test_the_end_of_a_pass_is_told_whatever_ended_it(make):
+    """Its beginning was: a host that counts passes counts right."""
+
+    def fail():
+        raise DatabaseUnavailable
+
+    told = []
+    orchestrator = make({"hub.item": collector(lambda: 1)})
+    orchestrator.subscribe(lambda event: told.append(type(event).__name__))
+    orchestrator.configure("acme", "hub", {})
+    orchestrator._passes.version = fail
+    with pytest.raises(DatabaseUnavailable):
+        orchestrator.run()
+    assert told == ["PassStarted", "PassFinished"]

@@ -1,5 +1,6 @@
 """PROTOCOL 2.8 and 6: windows that run elsewhere, whatever becomes of those who run them."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -14,7 +15,7 @@ from tenantcollect.errors import ChildDied
 from tenantcollect.keys import EVERYTHING, Key
 from tenantcollect.state import Opening, Seal
 from tenantcollect.windows import Window, WindowSet
-from tenantcollect.worker import Errand, Report
+from tenantcollect.worker import Errand, Outcome, Report
 from tests.engine.conftest import collector
 
 KEY = Key("acme", "hub", "item")
@@ -30,9 +31,12 @@ class Elsewhere(Executor):
     def submit(self, fn, /, *args, **kwargs):
         future: Future = Future()
         future.set_running_or_notify_cancel()
-        result = fn(*args, **kwargs)
         died = self.loses if isinstance(self.loses, ChildDied) else ChildDied()
-        future.set_exception(died) if self.loses else future.set_result(result)
+        try:
+            result = fn(*args, **kwargs)
+            future.set_exception(died) if self.loses else future.set_result(result)
+        except ChildDied as meanwhile:
+            future.set_exception(meanwhile)
         return future
 
 
@@ -86,6 +90,73 @@ def test_a_stored_failure_counts_also_if_nobody_came_back_to_say_so(elsewhere, l
     assert (report.windows.failed, report.needs_action) == (1, True)
     assert [event.reason for event in told if isinstance(event, WindowFailed)] == ["backoff"]
     assert "no such item" in report.keys[0].error
+
+
+def seal_and_die(backend, parts: int) -> Callable[[Errand], None]:
+    """What a child does that seals so many parts of its window and then dies."""
+
+    def live(errand: Errand) -> None:
+        transaction = backend.state.transaction(errand.claim)
+        for _ in range(parts):
+            window = transaction.claim.window
+            part = Window(window.start, window.start + timedelta(seconds=1))
+            covered = next(iter(backend.state.load([KEY]))).coverage | WindowSet((part,))
+            rest = transaction.claim.onto(Window(part.end, window.end))
+            transaction.seal(Seal(window=part, coverage=covered, last_fetched_data_date=part.end, next=rest))
+        raise ChildDied
+
+    return live
+
+
+def test_each_part_that_a_dead_child_had_sealed_is_told(elsewhere, backend):
+    """However many there are; and nothing else is told of it."""
+    parent, told = elsewhere(lambda: 1, before=seal_and_die(backend, 150))
+    report = parent.run(max_windows=1)
+    assert (report.windows.completed, report.windows.failed) == (150, 1)
+    assert sum(isinstance(event, WindowCommitted) for event in told) == 150
+
+
+def test_failures_are_counted_from_the_last_part_that_was_sealed(elsewhere, backend, clock):
+    """A child that dies again and again, but gets on each time, is not failing in a row."""
+    parts = iter([0, 0, 1, 1])
+    parent, _ = elsewhere(lambda: 1, before=lambda errand: seal_and_die(backend, next(parts))(errand))  # noqa: PLW0108
+    failures = []
+    for _ in range(4):
+        clock.advance(days=1)
+        parent.run(max_windows=1)
+        failures.append(next(iter(backend.state.load([KEY]))).failures)
+    assert failures == [1, 2, 1, 1]
+
+
+def test_a_child_that_says_it_was_too_late_is_believed_by_what_is_stored(elsewhere, make):
+    """Another may have sealed the window, and died before it could say so: it is told once, and the pass goes on."""
+    child = make({"hub.item": collector(lambda: 1, options=TWO_DAYS)})
+
+    def too_late(errand: Errand) -> Report:
+        child.perform(errand)
+        return Report(outcome=Outcome(key=KEY, lost=True))
+
+    parent, told = elsewhere(lambda: 1, instead=too_late)
+    assert parent.run().windows.completed == 2
+    assert sum(isinstance(event, WindowCommitted) for event in told) == 2
+
+
+def test_a_window_elsewhere_ends_where_a_part_was_sealed_if_there_is_no_time(make):
+    """As it does here: the rest is for a later pass."""
+
+    def in_seconds(context):
+        while context.window.duration > timedelta(hours=1):
+            context.checkpoint(context.window.start + timedelta(seconds=1))
+            time.sleep(0.01)
+
+    collectors = {"hub.item": collector(in_seconds, options=TWO_DAYS)}
+    child = make(collectors)
+    with ThreadPoolExecutor(1) as pool:
+        parent = make(collectors, executor=pool, perform=child.perform)
+        parent.configure("acme", "hub", {})
+        report = parent.run(max_duration=0.5)
+    assert report.windows.failed == 0
+    assert 0 < report.windows.completed < 1000
 
 
 def test_what_cannot_begin_says_why(make, backend):

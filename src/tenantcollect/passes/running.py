@@ -24,6 +24,19 @@ MOST_SYNCED = 1000
 """Of how many selections of tenants is remembered what they were synced with."""
 
 
+@define(eq=False)
+class _Running:
+    """A pass that was asked for; ``sweep`` None = it has not begun yet."""
+
+    stop: threading.Event = field(factory=threading.Event)
+    thread: threading.Thread = field(factory=threading.current_thread)
+    sweep: Pass | None = None
+
+    def belongs_to(self, thread: threading.Thread) -> bool:
+        """Whether ``thread`` is the pass's own, or walks one of its turns."""
+        return thread is self.thread or (self.sweep is not None and self.sweep.runs_in(thread))
+
+
 @define(kw_only=True)
 class Passes:
     """Every pass that runs now. ``version`` is the catalog's; the installed collectors are those of the process."""
@@ -31,29 +44,34 @@ class Passes:
     engine: Engine
     clock: Callable[[], datetime]
     version: Callable[[], object]
-    _running: set[Pass] = field(factory=set)
+    _running: "set[_Running]" = field(factory=set)
     _quiet: threading.Condition = field(factory=threading.Condition)
     _synced: dict[frozenset[str] | None, object] = field(factory=dict)
     """The version that each selection of tenants was last synced with."""
 
     def run(self, selection: Selection, limits: Limits) -> PassReport:
         """One pass, from its first claim to its report; no thread, child or lease of it is left (but a hung one)."""
-        with Heartbeat(self.engine.locks, self.engine.state.schedule, self.engine.settings.lease_ttl) as heartbeat:
-            now = self.clock()
-            this = Pass(engine=self.engine, selection=selection, now=now, limits=limits, heartbeat=heartbeat)
-            with self._counted(this):
-                self.engine.emit(PassStarted(at=now))
+        engine, settings = self.engine, self.engine.settings
+        with self._counted() as running, Heartbeat(engine.locks, engine.state.schedule, settings.lease_ttl) as beats:
+            now = completed_at = self.clock()
+            this = running.sweep = Pass(
+                engine=engine, selection=selection, now=now, limits=limits, heartbeat=beats, stop=running.stop
+            )
+            engine.emit(PassStarted(at=now))
+            down = None
+            try:
                 down = self._sync(this) or this.sweep()
-        completed_at = max(self.clock(), now)
-        report = this.tally.report(now, completed_at, down)
-        windows = report.windows
-        self.engine.emit(PassFinished(at=completed_at, completed=windows.completed, failed=windows.failed))
+                completed_at = max(self.clock(), now)
+            finally:
+                report = this.tally.report(now, completed_at, down)
+                windows = report.windows
+                engine.emit(PassFinished(at=completed_at, completed=windows.completed, failed=windows.failed))
         return report
 
     def stop(self) -> None:
         """Claim nothing more; passes end after their open windows, or after the grace. From any thread."""
-        for this in tuple(self._running):
-            this.stop.set()
+        for running in tuple(self._running):
+            running.stop.set()
 
     def end(self) -> None:
         """Stop, and wait until no pass runs but one that this very thread belongs to (a subscriber may ask)."""
@@ -61,19 +79,21 @@ class Passes:
         me = threading.current_thread()
         with self._quiet:
             self._quiet.wait_for(
-                lambda: all(this.runs_in(me) for this in self._running),
+                lambda: all(running.belongs_to(me) for running in self._running),
                 timeout=self.engine.settings.grace.total_seconds() + ENDING_SECONDS,
             )
 
     @contextmanager
-    def _counted(self, this: Pass) -> Iterator[None]:
+    def _counted(self) -> Iterator["_Running"]:
+        """From before its beginning until after its end a pass can be stopped and waited for."""
+        running = _Running()
         with self._quiet:
-            self._running.add(this)
+            self._running.add(running)
         try:
-            yield
+            yield running
         finally:
             with self._quiet:
-                self._running.discard(this)
+                self._running.discard(running)
                 self._quiet.notify_all()
 
     def _sync(self, this: Pass) -> str | None:

@@ -58,7 +58,6 @@ class Pass:
     limits: Limits
     heartbeat: Heartbeat
     stop: threading.Event = field(factory=threading.Event)
-    thread: threading.Thread = field(factory=threading.current_thread)
     tally: Tally = field(factory=Tally)
     _capacity: Capacity = Factory(lambda this: Capacity(this.engine.settings.concurrency), takes_self=True)
     _flying: dict[Turn, Future[Any] | None] = field(factory=dict)
@@ -96,8 +95,8 @@ class Pass:
                 self.tally.decided(decision)
 
     def runs_in(self, thread: threading.Thread) -> bool:
-        """Whether ``thread`` is the pass's own, or walks one of its turns."""
-        return thread is self.thread or any(turn.thread is thread for turn in tuple(self._flying))
+        """Whether ``thread`` walks one of its turns."""
+        return any(turn.thread is thread for turn in tuple(self._flying))
 
     def sweep(self) -> str | None:
         """Run windows until nothing is runnable; what became of the database, if it went away."""

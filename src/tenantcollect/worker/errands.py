@@ -18,7 +18,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tenantcollect.collectors import Collector
-from tenantcollect.errors import ChildDied, ConfigurationError, StorageError, WindowCancelled, WindowTimedOut
+from tenantcollect.errors import ChildDied, ConfigurationError, LeaseLost, StorageError, WindowCancelled, WindowTimedOut
 from tenantcollect.events import Event
 from tenantcollect.keys import Key
 from tenantcollect.locks import Lease
@@ -129,11 +129,11 @@ class Children:
         wrong = report.error if report.outcome is None else report.outcome.down
         if report.outcome is None or wrong:
             return self.worker.bury(turn, turn.cancelled or ChildDied(f"The process cannot go on: {wrong}"))
-        turn.end()
-        if report.outcome.lost:
-            self.worker.give_back(turn, report.outcome)
         for line in report.lines:
             logging.getLogger(line.logger).log(line.level, "%s", line.text)
+        if report.outcome.lost:
+            return self.worker.bury(turn, LeaseLost())
+        turn.end()
         for event in report.events:
             self.worker.parts.emit(event)
         return report.outcome
@@ -153,10 +153,13 @@ class Children:
             if (future is not None and future.running()) or turn.age > BEGIN_WITHIN:
                 turn.begin_window(turn.claim, self.worker.parts.timeout(turn.collector) + LATE)
             return False
-        return turn.overdue and not self._moved_on(turn)
+        overdue = turn.overdue
+        return (overdue or not turn.may_go_on()) and not self._moved_on(turn) and overdue
 
     def _moved_on(self, turn: Turn) -> bool:
-        """Whether a part of the window became durable meanwhile: the database knows of a child's checkpoints."""
+        """Whether rows of the window became durable meanwhile: the database knows of a child's checkpoints. Behind a
+        part that was sealed the turn ends, if the pass has no time for the rest: as between two windows.
+        """
         try:
             state = next(iter(self.worker.parts.state.load([turn.lease.key])), None)
         except StorageError:
@@ -168,7 +171,7 @@ class Children:
             return False
         turn.claim = evolve(claim, window_seq=state.window_seq, window=state.open_window)
         turn.extend()
-        if not turn.may_go_on():
+        if state.open_window.start > claim.window.start and not turn.may_go_on():
             turn.cancel(WindowCancelled("The pass has no time for the rest of the window; a later one has."))
         return not turn.overdue
 

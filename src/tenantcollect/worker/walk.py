@@ -60,7 +60,8 @@ class Walk:
     _current: WindowContext | None = None
     _started: float = field(factory=time.monotonic)
     _cut_off: bool = False
-    _parted: bool = False
+    _parted: WindowCancelled | None = None
+    """Why nothing follows a part that was sealed, if nothing does."""
     _told: TenantcollectError | None = None
 
     def go(self) -> None:
@@ -149,6 +150,8 @@ class Walk:
             _end_if_forked(here)
         if turn.cancelled is not None:
             raise turn.cancelled
+        if self._parted is not None:
+            raise self._parted
         claim = self._seal(context, context.window, checked_records(collector.name, records), self._following)
         transaction.abandon()
         return claim
@@ -197,9 +200,8 @@ class Walk:
             going_on = self.turn.may_go_on()
             self._seal(context, Window(context.window.start, until), None, lambda _: rest if going_on else None)
             if not going_on:
-                self._parted = True
-                self.turn.cancel(WindowCancelled("The pass has no time for the rest of the window; a later one has."))
-                context.raise_if_cancelled()
+                self._parted = WindowCancelled("The pass has no time for the rest of the window; a later one has.")
+                raise self._parted
             if self._cut_off:
                 raise DatabaseUnavailable("The connection was lost after a checkpoint; the rest is run again.")
         self.turn.extend()

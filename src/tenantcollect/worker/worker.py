@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from itertools import takewhile
 
 from attrs import evolve, frozen
 
@@ -30,7 +31,7 @@ from tenantcollect.keys import Key, Selection
 from tenantcollect.policy import POLL_HELD, Reaction, Reason, Record, elsewhere, react
 from tenantcollect.schedule import Hold
 from tenantcollect.secrets import Masker
-from tenantcollect.state import Claim, Failure, Status
+from tenantcollect.state import Claim, Failure, KeyState, Status
 from tenantcollect.telling import class_name
 from tenantcollect.worker.context import error_text
 from tenantcollect.worker.missing import missing_table
@@ -43,6 +44,8 @@ __all__ = ["Outcome", "Worker"]
 
 logger = logging.getLogger("tenantcollect.worker")
 
+MOST_ATTEMPTS = 1_000_000
+"""More than any turn leaves."""
 BOUND_TO_CONFIGURATION = frozenset({Reason.AUTH_FAILED, Reason.CONFIG_INVALID})
 
 
@@ -119,23 +122,24 @@ class Worker:
         turn.end()
         try:
             standing = self.parts.state.standing(turn.claim)
-            left = self._left(turn)
+            now = next(iter(self.parts.state.load([key])), turn.state)
+            left = self._left(turn, now)
         except OutcomeUnknown:
-            left, standing = Outcome(key=key, lost=True), None
+            left, standing, now = Outcome(key=key, lost=True), None, turn.state
         except StorageError as storage_error:
             return Outcome(key=key, down=str(storage_error), error=str(storage_error))
         turn.completed = left.completed
         if standing is not None:
-            turn.claim = standing
+            turn.claim, turn.state = standing, now
             return self._concluded_as(turn, error)
         self.give_back(turn, left)
         return left
 
-    def _left(self, turn: Turn) -> Outcome:
+    def _left(self, turn: Turn, now: KeyState) -> Outcome:
         """What a process that is gone had stored of its turn, told in its place: nobody else has."""
-        key, fence, limit = turn.lease.key, turn.claim.fence, 100
-        selection = Selection(key.tenant_id, key.data_source, key.script)
-        mine = [row for row in self.parts.state.history(selection, limit=limit) if row.fence == fence]
+        key, fence = turn.lease.key, turn.claim.fence
+        newest = self.parts.state.history(Selection(key.tenant_id, key.data_source, key.script), limit=MOST_ATTEMPTS)
+        mine = [row for row in takewhile(lambda row: row.fence >= fence, newest) if row.fence == fence]
         sealed = [row for row in mine if row.status is Status.COMPLETED]
         for row in reversed(sealed):
             lasted = (row.completed_at - row.started_at).total_seconds()
@@ -147,7 +151,6 @@ class Worker:
             return Outcome(key=key, completed=len(sealed), lost=not sealed)
         reason, error = Reason(failed.reason or Reason.BACKOFF), failed.error or ""
         self.parts.emit(WindowFailed(key=key, window=failed.window, reason=reason, error=error, attempt=failed.attempt))
-        now = next(iter(self.parts.state.load([key])), turn.state)
         counted = now.failures > turn.state.failures
         return Outcome(key=key, completed=len(sealed), reason=reason, failed=counted, error=error)
 
