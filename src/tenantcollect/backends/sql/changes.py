@@ -33,7 +33,7 @@ from sqlalchemy.sql.expression import FromClause
 from tenantcollect.backends.sql.columns import KEY, LARGEST, dumped
 from tenantcollect.backends.sql.dialect import Dialect, Step
 from tenantcollect.backends.sql.expressions import Clock, is_key, one_more, same_key
-from tenantcollect.backends.sql.schema import LONGEST_ERROR, Tables
+from tenantcollect.backends.sql.schema import Tables
 from tenantcollect.keys import Key
 from tenantcollect.state import Claim, Failure, Resume, Seal, Status
 from tenantcollect.windows import Window
@@ -188,14 +188,13 @@ def closed(claim: Claim, failure: Failure | None) -> Change:
     """The end of a window that did not seal; without ``failure`` it never ran."""
     if failure is None:
         return Change(claim=claim, values=NOT_OPEN)
-    error = failure.error.replace("\0", "")[:LONGEST_ERROR]
     values = {
         **_opened(failure.next),
         "window_seq": claim.window_seq + 1,
         "started_at": claim.started_at,
         "completed_at": Clock(),
         "reason": failure.reason,
-        "error": error,
+        "error": failure.error,
         "failures": failure.failures,
         "first_failure_at": failure.first_failure_at,
         "retry_at": failure.retry_at,
@@ -206,7 +205,7 @@ def closed(claim: Claim, failure: Failure | None) -> Change:
     attempt = {
         "status": Status.FAILED.value,
         "reason": failure.reason,
-        "error": error,
+        "error": failure.error,
         "warnings": list(failure.warnings) or None,
     }
     return Change(claim=claim, values=values, attempt=attempt)
