@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from attrs import define, evolve
 
@@ -27,6 +28,7 @@ __all__ = ["ride"]
 
 BACKLOG = 1
 """How many windows each key has to catch up with, so that the storm does not begin in an idle hour."""
+LOG = "workers.log"
 COMMANDED = 0.6
 """For which part of a storm people give orders."""
 
@@ -122,6 +124,17 @@ class _Storm:
 def ride(plan: Plan, folder: Path, server: Server | None = None) -> Figures:
     """Ride one storm in a fresh database; the figures say whether there was any harm."""
     figures = Figures(plan=plan)
+    try:
+        _ride(figures, folder, server)
+    except (sa.exc.OperationalError, psycopg.OperationalError) as error:
+        # Who looks on is refused where the workers leave no connection over.
+        figures.findings.append(Finding("leftover", "connections", str(error).split("\n", 1)[0]))
+    figures.said = _last_words(folder / LOG)
+    return figures
+
+
+def _ride(figures: Figures, folder: Path, server: Server | None) -> None:
+    plan = figures.plan
     direct = server.url() if server is not None else sa.make_url(f"sqlite:///{folder / 'storm.db'}")
     orders = _prepare(_orders(plan, folder, direct), plan.tenants)
     with _watching(direct) as watch:
@@ -139,15 +152,13 @@ def ride(plan: Plan, folder: Path, server: Server | None = None) -> Figures:
             _Storm(plan=plan, crew=crew, figures=figures, server=server, proxy=proxy, rng=rng).blow()
             expected = quieten(watch, crew, figures, orders)
         _reckon(watch, figures, expected, server)
-    figures.said = _last_words(orders.log)
-    return figures
 
 
 def _orders(plan: Plan, folder: Path, url: sa.URL) -> Orders:
     return Orders(
         url=url.render_as_string(hide_password=False),
         seed=str(plan.seed),
-        log=folder / "workers.log",
+        log=folder / LOG,
         quiet=folder / "quiet",
         settled=folder / "settled",
         calls=folder / "calls",
