@@ -33,6 +33,7 @@ if __name__ == "__main__":
 
 
 CARELESS = """
+import os
 import signal
 
 from tenantcollect.contrib.processes import Processes
@@ -47,15 +48,38 @@ if __name__ == "__main__":
         except ChildDied as died:
             print(died, flush=True)
         print(executor.submit(deeds.process).result(60), flush=True)
+    open_before = len(os.listdir("/dev/fd"))
+    with Processes(max_windows=1) as executor:
+        for _ in range(3):
+            executor.submit(deeds.process).result(60)
+    print(len(os.listdir("/dev/fd")) - open_before)
 """
 
 
-def host(folder: Path, *words: str, program: str = HOST) -> subprocess.Popen[str]:
+FORKING = """
+import os
+import sys
+
+from tenantcollect.contrib.processes import Processes
+from tests.processes import deeds
+
+if __name__ == "__main__":
+    with Processes() as executor:
+        child = executor.submit(deeds.process).result(60)
+        fork = os.fork()
+        if fork == 0:
+            sys.exit(3)
+        print(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]), executor.submit(deeds.process).result(60) == child)
+"""
+
+
+def host(folder: Path, *words: str, program: str = HOST, stderr: int | None = None) -> subprocess.Popen[str]:
     """A program of somebody's that runs windows in children."""
     file = folder / "host.py"
     file.write_text(program)
     environ = {**os.environ, "PYTHONPATH": ROOT}
-    return subprocess.Popen([sys.executable, str(file), *words], env=environ, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(file), *words]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def children(words: str, *, of: int | None = None) -> list[psutil.Process]:
@@ -87,11 +111,18 @@ def test_x13_a_host_that_forgets_the_executor_ends_at_once_all_the_same(tmp_path
 
 
 def test_g10_a_host_that_lets_nobody_wait_for_its_children_sees_their_end_all_the_same(tmp_path: Path) -> None:
-    """Their exit code is gone, and said to be; nothing waits for them for ever."""
+    """Their exit code is gone, and said to be; nothing waits for them for ever, and nothing of them stays open."""
     told, _ = host(tmp_path, program=CARELESS).communicate(timeout=PATIENCE)
-    died, alive = told.splitlines()
+    died, alive, left_open = told.splitlines()
     assert "its exit code was taken by somebody else" in died
     assert not psutil.pid_exists(int(alive))
+    assert int(left_open) == 0
+
+
+def test_g10_a_fork_of_the_host_that_ends_as_programs_do_says_nothing(tmp_path: Path) -> None:
+    """Its interpreter waits for no child of its parent's, which goes on with it."""
+    told, complaints = host(tmp_path, program=FORKING, stderr=subprocess.PIPE).communicate(timeout=PATIENCE)
+    assert (told, complaints) == ("3 True\n", "")
 
 
 def test_a_watchdog_that_was_killed_is_replaced(executor: Processes, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -26,6 +26,9 @@ logger = logging.getLogger("tenantcollect.processes")
 
 Call = partial[Any]
 GUARD = 'if no window begins at all: a program that runs windows in processes must guard it: if __name__ == "__main__"'
+
+UNKNOWN_EXIT_CODE = 255
+"""As ``multiprocessing`` itself says of a process whose exit code was taken by somebody else."""
 
 
 class Child:
@@ -129,9 +132,12 @@ class _Process(SpawnProcess):
     """A process whose end is noticed also where a host takes the exit codes of all its children, or ignores SIGCHLD."""
 
     _handle: int | None = None
+    _popen: Any
 
     def start(self) -> None:
+        """It is nobody's but ours: ``multiprocessing`` waits at exit, also in a fork, for those that it knows of."""
         super().start()
+        process._children.discard(self)  # type: ignore[attr-defined]
         with suppress(OSError, AttributeError):
             self._handle = os.pidfd_open(self.pid or 0)
 
@@ -150,7 +156,11 @@ class _Process(SpawnProcess):
         return False
 
     def forget(self) -> None:
-        """It has ended, and nothing more is asked of it."""
+        """It has ended, and nothing more is asked of it; nor of the system, which may not know its number any more."""
+        if self._popen is not None:
+            if self._popen.poll() is None:
+                self._popen.returncode = UNKNOWN_EXIT_CODE
+            self._popen.close()
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
