@@ -66,12 +66,15 @@ def test_g4_a_child_whose_window_went_wrong_serves_no_other(executor: Processes)
     assert executor.submit(deeds.process).result(PATIENCE) != first.pid
 
 
-def test_g4_what_a_used_child_is_unable_to_do_is_done_by_a_new_one(executor: Processes) -> None:
-    """An earlier window may be to blame; of a child that is new nobody else is, and it is believed."""
+def test_g4_what_a_used_child_is_unable_to_do_is_done_by_a_new_one(
+    executor: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An earlier window may be to blame; of a child that is new nobody else is, and it is believed. No log cries."""
     used = executor.submit(deeds.process).result(PATIENCE)
     told = executor.submit(deeds.answer, sound=False, unable=True).result(PATIENCE)
     assert told.pid != used
     assert told.unable
+    assert caplog.records == []
 
 
 def test_what_a_window_leaves_to_happen_later_does_not_happen_to_the_next(executor: Processes) -> None:

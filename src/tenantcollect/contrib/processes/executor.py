@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -103,8 +102,14 @@ class Processes(Executor):
         except RuntimeError as error:
             begun = running = Future()
             running.set_exception(error)
-        begun.add_done_callback(lambda begun: None if begun.exception() else future.has_begun())
+        begun.add_done_callback(lambda begun: None if begun.exception() else self._has_begun(future, child))
         running.add_done_callback(lambda running: self._done(future, call, begun, running))
+
+    def _has_begun(self, future: "_Killable[Any]", child: Child) -> None:
+        """It is running from now on; unless it was already, in a child before, or another child has it by now."""
+        with self._lock:
+            if self._busy.get(future) is child and not future.running():
+                future.set_running_or_notify_cancel()
 
     def _done(self, future: "_Killable[Any]", call: Call, begun: "Future[Any]", running: "Future[Any]") -> None:
         """The call has ended, or its child has; whatever goes wrong here, nobody is kept waiting for ``future``."""
@@ -212,11 +217,6 @@ class _Killable(Future[T]):
     def __init__(self, executor: Processes) -> None:
         super().__init__()
         self._executor, self.again = executor, False
-
-    def has_begun(self) -> None:
-        """From now on it is running."""
-        with suppress(Exception):  # it may have ended meanwhile
-            self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
         """Kill the child, and all that it started; the future then fails. False if it has ended already."""
