@@ -12,6 +12,7 @@ import pytest
 
 from tenantcollect.contrib.processes import Processes
 from tenantcollect.contrib.processes.families import end_left_behind
+from tenantcollect.contrib.processes.watchdog import ENDS_WITHIN_SECONDS
 from tests.processes import deeds
 from tests.processes.conftest import ROOT
 from tests.processes.test_executor import PATIENCE, until_there
@@ -169,6 +170,21 @@ def test_g10_a_fork_of_the_host_leaves_the_children_alone(executor: Processes, t
     assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
     assert not running.done()
     running.cancel()
+
+
+def test_g10_a_fork_of_the_host_that_stays_does_not_hold_up_the_shutdown(importable: None) -> None:
+    """It keeps the input of the watchdog open, which ends all the same, as soon as it is told."""
+    executor = Processes()
+    executor.submit(deeds.process).result(PATIENCE)
+    fork = os.fork()
+    if fork == 0:
+        time.sleep(deeds.FOREVER)
+    began = time.monotonic()
+    executor.shutdown()
+    took = time.monotonic() - began
+    os.kill(fork, signal.SIGKILL)
+    os.waitpid(fork, 0)
+    assert took < ENDS_WITHIN_SECONDS
 
 
 def test_a_number_that_is_somebody_elses_by_now_is_let_alone() -> None:

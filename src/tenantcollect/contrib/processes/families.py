@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["DEAF_TO", "deaf", "descendants", "end_family", "end_left_behind", "resident"]
+__all__ = ["DEAF_TO", "END", "deaf", "descendants", "end_family", "end_left_behind", "resident"]
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_EVERY_SECONDS = 1.0
 MOST_ROUNDS = 100
+END = b"end"
+"""What ends the watchdog; its input may be kept open by a fork of its parent."""
 KIB = 1024
 
 
@@ -96,16 +98,17 @@ def _born(pid: int) -> str | None:
 
 
 def _watch() -> None:
-    """Read lines: ``PID LIMIT`` = mind this process (limit 0 = of any size), ``PID`` = no more."""
+    """Read lines: ``PID LIMIT`` = mind this process (limit 0 = of any size), ``PID`` = no more, ``end`` = end."""
     parent, rest = os.getppid(), b""
+    lines: list[bytes] = []
     minded: dict[int, tuple[str | None, int]] = {}
-    while os.getppid() == parent:
+    while os.getppid() == parent and END not in lines:
         if select.select([0], [], [], LOOK_EVERY_SECONDS)[0]:
             read = os.read(0, 65536)
             if not read:
                 break
             *lines, rest = (rest + read).split(b"\n")
-            for line in lines:
+            for line in (one for one in lines if one != END):
                 pid, *limit = [int(number) for number in line.split()]
                 minded.pop(pid, None)
                 minded |= {pid: (_born(pid), limit[0])} if limit else {}

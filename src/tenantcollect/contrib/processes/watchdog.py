@@ -28,7 +28,7 @@ class Watchdog:
         """Watch over a child from now on."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._end()
+                _end(self._process)
                 self._process = _started()
                 for other, limit in self._minded.items():
                     self._tell(other, limit)
@@ -40,25 +40,29 @@ class Watchdog:
         with self._lock:
             self._minded.pop(pid, None)
             self._tell(pid)
-            if not self._minded:
-                self._end()
+            if self._minded:
+                return
+            idle, self._process = self._process, None
+        _end(idle)  # the next child need not wait for that
 
     def _tell(self, *numbers: int) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.write(f"{' '.join(map(str, numbers))}\n".encode("ascii"))
 
-    def _end(self) -> None:
-        """It ends with its input."""
-        process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        process.stdin.close()
-        try:
-            process.wait(ENDS_WITHIN_SECONDS)
-        except subprocess.TimeoutExpired:  # a collector may have stopped it
-            process.kill()
-            process.wait()
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    """It is told to, because a fork of this process may keep its input open."""
+    if process is None or process.stdin is None:
+        return
+    with suppress(BrokenPipeError):
+        process.stdin.write(families.END + b"\n")
+    process.stdin.close()
+    try:
+        process.wait(ENDS_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:  # a collector may have stopped it
+        process.kill()
+        process.wait()
 
 
 def _started() -> subprocess.Popen[bytes]:
