@@ -44,9 +44,14 @@ class Child:
             initargs=(memory_limit,),
             context=alone,  # type: ignore[arg-type]
         )
-        resource_tracker.ensure_running()  # else it is started below, and then opens the ears of the thread
-        with deaf():
-            started = self._pool.active
+        try:
+            resource_tracker.ensure_running()  # else it is started below, and then opens the ears of the thread
+            with deaf():
+                started = self._pool.active
+        except (OSError, RuntimeError) as error:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+            raise _not_started(error) from error
         if not started or alone.process is None or alone.process.pid is None:
             raise RuntimeError("no process could be started")
         self._process, self._pid = alone.process, alone.process.pid
@@ -54,9 +59,9 @@ class Child:
         self.windows, self.killed = 0, False
         try:
             watchdog.mind(self._pid, memory_limit)
-        except OSError:
+        except OSError as error:
             self.end(then=bool)
-            raise
+            raise _not_started(error) from error
 
     @property
     def used(self) -> bool:
@@ -120,6 +125,12 @@ class Child:
         died = ChildDied(f"{ChildDied()} ({how if begun or self.killed else f'{how}; {GUARD}'})")
         died.begun = begun
         return died
+
+
+def _not_started(error: Exception) -> RuntimeError:
+    """With the reason; pebble hides it in the cause."""
+    reason = error.__cause__ or error
+    return RuntimeError(f"no process could be started ({type(reason).__name__}: {reason})")
 
 
 def _signal_name(number: int) -> str:

@@ -120,7 +120,7 @@ class Processes(Executor):
             else:
                 self._told(future, call, *running.result())
         except BaseException as error:  # noqa: BLE001 - the call needs another child, and none can be started
-            died = ChildDied(f"{ChildDied()} ({type(error).__name__})")
+            died = ChildDied(f"{ChildDied()} ({type(error).__name__}: {error})")
             died.begun = False
             self._ended(future, error=died)
 
