@@ -344,5 +344,6 @@ def test_an_executor_that_is_shut_down_ends_the_pass_and_not_the_host(make, back
         shut.set()
         report = running.result(30)
     assert report.windows.failed == 0
+    assert "RuntimeError: cannot schedule new futures after shutdown" in orchestrator.run().error
     keys = [Key(tenant, "hub", "item") for tenant in ("acme", "globex", "initech")]
     assert backend.locks.holders(keys) == {}

@@ -32,6 +32,7 @@ from tenantcollect.schedule import Entry
 from tenantcollect.scheduling import Facts, decide, next_look, next_step, over
 from tenantcollect.state import Claim, KeyState, Opening
 from tenantcollect.survey import new_keys
+from tenantcollect.telling import class_name, words
 from tenantcollect.windows import Window
 from tenantcollect.worker import Heartbeat, Outcome, Turn, patiently
 
@@ -256,7 +257,7 @@ class Pass:
                 self._flying[turn] = self.engine.place.start(turn)
             except Exception as error:
                 logger.exception("the executor starts no windows")
-                self._down = f"The executor starts no windows ({type(error).__name__}); is it shut down?"
+                self._down = f"The executor starts no windows ({class_name(error)}: {words(error)}); is it shut down?"
                 turn.cancel(WindowCancelled(self._down))
         return len(plans)
 
