@@ -267,8 +267,8 @@ def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float
 def _checked(row: CheckRow, registry: Registry, resolve: Resolve) -> CheckRow:
     secrets: set[str] = set()
     try:
-        found = _asked(row, registry, lambda: resolve(row.tenant_id, row.data_source, secrets.update))
-        return evolve(row, detail=Masker.of(secrets).storable(str(found)) if found is not None else "ok")
+        found = _line(_asked(row, registry, lambda: resolve(row.tenant_id, row.data_source, secrets.update)), row)
+        return evolve(row, detail=Masker.of(secrets).storable(found))
     except BaseException as raised:  # noqa: BLE001 - whatever a collector raises is the answer, also SystemExit
         error = spoken(raised) if isinstance(raised, Exception) else raised
         reason = _check_reason(error)
@@ -294,6 +294,14 @@ def _asked(row: CheckRow, registry: Registry, resolved: Callable[[], Resolved]) 
         if second.env == first.env:
             raise
     return check(env=dict(second.env), config=second.config, tenant_id=row.tenant_id)
+
+
+def _line(found: object, row: CheckRow) -> str:
+    """What ``check`` returned, if it is a line or nothing; raises :class:`PluginError` otherwise."""
+    if isinstance(found, str | None):
+        return found if found is not None else "ok"
+    what = type(found).__name__
+    raise PluginError(f"check() of {row.data_source} returned {what}; raise what is wrong, or return a line or nothing")
 
 
 def _check_reason(error: BaseException) -> Reason:

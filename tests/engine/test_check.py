@@ -80,6 +80,21 @@ def test_whatever_a_check_raises_is_its_answer(check: Callable[..., Any], error:
     assert "***" in row.detail
 
 
+@pytest.mark.parametrize(("answer", "what"), [(False, "bool"), (True, "bool"), ({"ok": False}, "dict"), (b"no", "bytes")])
+def test_an_answer_that_is_no_line_breaks_the_collector(check: Callable[..., Any], answer: object, what: str) -> None:
+    """An author who returns what is wrong is told to raise it: nothing but a line, or nothing, is a success."""
+    row = check(lambda _: answer)
+    assert (row.ok, row.reason) == (False, "collector_broken")
+    assert f"check() of hub returned {what}; raise what is wrong" in row.detail
+    assert row.action
+
+
+def test_a_check_may_return_nothing(check: Callable[..., Any]) -> None:
+    """All is well then."""
+    row = check(lambda _: None)
+    assert (row.ok, row.detail) == (True, "ok")
+
+
 def test_a_check_that_hangs_is_reported_in_time(check: Callable[..., Any]) -> None:
     """The hook waits for ever; the row says so, and what to do."""
     forever = threading.Event()
