@@ -249,7 +249,7 @@ def _attempt(row: HistoryRow) -> AttemptRow:
 def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float) -> CheckRow:
     """Validate one data source's configuration and ask its ``check`` hook; what is wrong is in the row.
 
-    In a thread of its own, so that neither the hook nor ``resolve_env`` can hang the caller.
+    In a thread of its own, so that neither the hook nor ``resolve_env`` can hang the caller; it is left behind then.
     """
     row = CheckRow(tenant_id=source.tenant_id, data_source=source.data_source, ok=True)
     answer = DaemonThreads().submit(_checked, row, registry, resolve)
@@ -258,7 +258,7 @@ def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float
     return evolve(
         row,
         ok=False,
-        detail=f"no answer within {timeout:g} s; the thread that waits for it is left behind",
+        detail=f"no answer within {timeout:g} s",
         reason=Reason.BACKOFF.value,
         action="see whether the data source can be reached from here, or allow more time",
     )

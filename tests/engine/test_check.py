@@ -101,7 +101,7 @@ def test_a_check_that_hangs_is_reported_in_time(check: Callable[..., Any]) -> No
     row = check(lambda _: forever.wait(60), timeout=0.2)
     forever.set()
     assert (row.ok, row.reason) == (False, "backoff")
-    assert "no answer within 0.2 s" in row.detail
+    assert row.detail == "no answer within 0.2 s"  # that its thread is left behind is so in a host's process only
     assert row.action
 
 
