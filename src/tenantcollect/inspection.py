@@ -31,9 +31,10 @@ from tenantcollect.survey import Survey
 from tenantcollect.windows import NOTHING, WindowSet
 from tenantcollect.worker import DaemonThreads, Learn, Resolved, error_text, spoken
 
-__all__ = ["CHECK_TIMEOUT", "Inspection", "checked"]
+__all__ = ["CHECK_TIMEOUT", "Inspection", "checked", "unanswered"]
 
 CHECK_TIMEOUT = 30.0
+ALLOW_MORE = "see whether the data source can be reached from here, or allow more time"
 
 WINDOWS_SHOWN = 1000
 WAITING = frozenset({Reason.WAITING_FOR_UPSTREAM, Reason.RATE_LIMITED, Reason.AT_CAPACITY})
@@ -255,12 +256,18 @@ def checked(source: Source, registry: Registry, resolve: Resolve, timeout: float
     answer = DaemonThreads().submit(_checked, row, registry, resolve)
     if wait([answer], timeout).done:
         return answer.result()
-    return evolve(
-        row,
+    return unanswered(row.tenant_id, row.data_source, f"no answer within {timeout:g} s")
+
+
+def unanswered(tenant_id: str, data_source: str, detail: str, action: str = ALLOW_MORE) -> CheckRow:
+    """The row of a data source that gave no answer."""
+    return CheckRow(
+        tenant_id=tenant_id,
+        data_source=data_source,
         ok=False,
-        detail=f"no answer within {timeout:g} s",
+        detail=detail,
         reason=Reason.BACKOFF.value,
-        action="see whether the data source can be reached from here, or allow more time",
+        action=action,
     )
 
 

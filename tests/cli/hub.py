@@ -1,13 +1,17 @@
 """A host's app for the tests of ``--app``: two tenants of a made-up ``hub``, on the memory backend.
 
 ``HUB_REFUSES`` names a tenant whose credentials are refused, ``HUB_HANGS`` one whose check never ends,
-``HUB_SEIZES`` one whose check also lets nobody else run, ``HUB_LEAVES`` one whose check ends the process.
+``HUB_SEIZES`` one whose check also lets nobody else run, ``HUB_CLOSES`` one whose check closes all files before that,
+``HUB_LEAVES`` one whose check ends the process (``build``: so does building it), ``HUB_STARTS`` one whose check starts
+a program that stays.
 ``HUB_SECONDS`` makes each window slow, with ``HUB_CHATTERS`` a collector prints.
 """
 
+import ctypes
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -38,11 +42,16 @@ class Hub:
     @hookimpl
     def check(self, env: Mapping[str, str], tenant_id: str) -> str:
         _refuse(env, tenant_id)
+        if tenant_id == os.environ.get("HUB_STARTS"):
+            subprocess.Popen(["sleep", "779"])
         if tenant_id == os.environ.get("HUB_HANGS"):
             threading.Event().wait()
         if tenant_id == os.environ.get("HUB_SEIZES"):
             Path("seized").touch()
             re.match(r"(a+)+$", "a" * 60 + "b")
+        if tenant_id == os.environ.get("HUB_CLOSES"):
+            os.closerange(3, 300)
+            ctypes.PyDLL(None).sleep(779)
         if tenant_id == os.environ.get("HUB_LEAVES"):
             os._exit(0)
         return f"welcome {env['TOKEN']}"
@@ -83,6 +92,8 @@ def _refuse(env: Mapping[str, str], tenant_id: str) -> None:
 
 def build() -> Orchestrator:
     """Two tenants, configured."""
+    if os.environ.get("HUB_LEAVES") == "build":
+        os._exit(0)
     backend = MemoryBackend()
     orchestrator = Orchestrator(
         state=backend.state,

@@ -80,7 +80,9 @@ def test_whatever_a_check_raises_is_its_answer(check: Callable[..., Any], error:
     assert "***" in row.detail
 
 
-@pytest.mark.parametrize(("answer", "what"), [(False, "bool"), (True, "bool"), ({"ok": False}, "dict"), (b"no", "bytes")])
+@pytest.mark.parametrize(
+    ("answer", "what"), [(False, "bool"), (True, "bool"), ({"ok": False}, "dict"), (b"no", "bytes")]
+)
 def test_an_answer_that_is_no_line_breaks_the_collector(check: Callable[..., Any], answer: object, what: str) -> None:
     """An author who returns what is wrong is told to raise it: nothing but a line, or nothing, is a success."""
     row = check(lambda _: answer)

@@ -1,4 +1,4 @@
-"""Goes on in a child process, so that what hangs or exits in it cannot answer for the command (floor: cli).
+"""Does a task in a child process, so that what hangs or exits in it cannot answer for the command (floor: cli).
 
 No thread can watch over code that keeps the interpreter to itself, and nothing in a process survives ``os._exit``.
 """
@@ -13,96 +13,117 @@ from select import select
 
 import typer
 
+from tenantcollect.cli.streams import err, out
 from tenantcollect.cli.target import Target
 
-ALLOWANCE = 5.0
-"""Seconds that a task may be late: who waits for it in the child needs a moment to say so."""
 LOOK_EVERY_SECONDS = 1.0
-"""A program that the child has left behind may hold the pipe, which then has no end."""
+"""A process that the child has forked may hold the pipe, which then has no end."""
+END_EVERY_SECONDS = 0.02
 CHUNK = 65536
+UNHEARD = 74
+"""What a child ends with that can say nothing more."""
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
-Begin = Callable[[str], None]
-
-
-def apart(target: Target, seconds: float) -> Begin:
-    """Go on in a child, which says by ``begin(what)`` what it does now, and by ``begin("")`` that it is done.
-
-    The parent does not return, it ends as the child did. There, a task that takes longer than ``seconds`` (it is
-    killed) or that ends the process raises :class:`TenantcollectError`. Where the process is not the command's alone,
-    it has no child, and nobody is told.
-    """
-    if not target.whole:
-        return lambda _: None
-    reading, writing = os.pipe()
-    child = Child(os.fork())
-    if child.number:
-        os.close(writing)
-        with child.killed_at_the_end():
-            raise typer.Exit(_watched(child, reading, seconds))
-    os.close(reading)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells of it
-    target.apart = True
-    return lambda what: _say(writing, what)
+Say = Callable[[str], None]
+"""One line for the parent. Does not return where nobody hears it."""
 
 
 class Child:
-    """A child process; ``code`` is its exit code once it has ended."""
+    """A child process in a session of its own. ``code`` is its exit code once it has ended; ``until`` (of the
+    monotonic clock) is how long it is listened to.
+    """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, reading: int) -> None:
+        self.number, self._reading = number, reading
         self.code: int | None = None
+        self.until = math.inf
 
-    def ended(self, options: int = os.WNOHANG) -> bool:
+    def lines(self) -> Iterator[str]:
+        """What it says, until it has ended or its time is up: that it can say nothing more is no end of it."""
+        rest, heard = b"", True
+        while True:
+            over = self._ended() or time.monotonic() > self.until
+            if heard and select([self._reading], [], [], 0 if over else LOOK_EVERY_SECONDS)[0]:
+                read = os.read(self._reading, CHUNK)
+                heard = bool(read)
+                *lines, rest = (rest + read).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+            elif over:
+                return
+            elif not heard:
+                time.sleep(END_EVERY_SECONDS)
+
+    def _ended(self, options: int = os.WNOHANG) -> bool:
         """Whether it has; without options, when it has."""
         if self.code is None:
             number, status = os.waitpid(self.number, options)
             self.code = os.waitstatus_to_exitcode(status) if number else None
         return self.code is not None
 
-    @contextmanager
-    def killed_at_the_end(self) -> Iterator[None]:
-        """However the parent ends, the child does not outlive it."""
+    def end(self) -> None:
+        """End it, and what it has started and left in its group."""
+        self._kill()
+        self._ended(0)
+        os.close(self._reading)
 
-        def kill(number: int, _: object) -> None:
-            os.kill(self.number, signal.SIGKILL)
-            os._exit(128 + number)
+    def end_with(self, number: int, _: object) -> None:
+        """End it and this process, which a signal has ended."""
+        self._kill()
+        os._exit(128 + number)
 
-        before = signal.signal(signal.SIGTERM, kill)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            if not self.ended():
-                os.kill(self.number, signal.SIGKILL)
-                self.ended(0)
+    def _kill(self) -> None:
+        with suppress(OSError):
+            os.killpg(self.number, signal.SIGKILL)
+        if self.code is None:
+            os.kill(self.number, signal.SIGKILL)  # it may not have got as far as having a group of its own
 
-
-def _say(writing: int, what: str) -> None:
-    with suppress(BrokenPipeError):
-        os.write(writing, f"{what}\n".encode(errors="replace"))
-
-
-def _watched(child: Child, reading: int, seconds: float) -> int:
-    """The exit code of the child, which nothing but the child's own words decided."""
-    from tenantcollect.errors import TenantcollectError
-
-    doing, until, going_on = "", math.inf, True
-    while going_on:
-        if select([reading], [], [], LOOK_EVERY_SECONDS)[0]:
-            said = os.read(reading, CHUNK).decode(errors="replace").splitlines()
-            doing, until, going_on = (said or [doing])[-1], time.monotonic() + seconds + ALLOWANCE, bool(said)
-        elif doing and time.monotonic() > until:
-            raise TenantcollectError(
-                f"{doing} did not end within {seconds:g} s, and could not be interrupted: its process was killed"
-            )
-        else:
-            going_on = not child.ended()
-    child.ended(0)
-    code = child.code or 0
-    if doing:
-        raise TenantcollectError(f"{doing} ended the process ({_how(code)}); only the command may do that")
-    return code if code >= 0 else 128 - code
+    @property
+    def how(self) -> str:
+        """How it ended."""
+        code = self.code or 0
+        if code == UNHEARD:
+            return "the files of the command were closed"
+        return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
-def _how(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"
+@contextmanager
+def apart(target: Target, task: Callable[[Say], None]) -> Iterator[Child]:
+    """A child that does ``task`` and ends as a command does; it does not outlive what stands inside, however that ends.
+
+    The child raises :class:`typer.Exit` from here, or what ``task`` raises. Nothing of others may run before, as it
+    would be forked.
+    """
+    out().flush()  # else the child had it too
+    err().flush()
+    reading, writing = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    number = os.fork()
+    if not number:
+        os.setsid()
+        os.close(reading)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells of it
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        target.apart = True
+        task(lambda line: _say(writing, line))
+        raise typer.Exit
+    os.close(writing)
+    child = Child(number, reading)
+    ours = [one for one in ENDING if signal.getsignal(one) is signal.SIG_DFL]
+    for one in ours:
+        signal.signal(one, child.end_with)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield child
+    finally:
+        child.end()
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _say(writing: int, line: str) -> None:
+    left = f"{line}\n".encode(errors="replace")
+    try:
+        while left:
+            left = left[os.write(writing, left) :]
+    except OSError:
+        os._exit(UNHEARD)

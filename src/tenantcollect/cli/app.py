@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from tenantcollect import __version__
-from tenantcollect.cli import config, database, demo, encrypting, reading, running, steering
+from tenantcollect.cli import checking, config, database, demo, encrypting, reading, running, steering
 from tenantcollect.cli.target import DEFAULT_URL, URL_VARIABLE, target_of
 
 GLOBAL = ("--database-url", "--app")
@@ -84,7 +84,7 @@ app.command("run")(running.run)
 app.command("status")(reading.status)
 app.command("history")(reading.history)
 app.command("explain")(reading.explain)
-app.command("check")(reading.check)
+app.command("check")(checking.check)
 app.command("doctor")(reading.doctor)
 app.command("trigger")(steering.trigger)
 app.command("pause")(steering.pause)

@@ -1,20 +1,18 @@
-"""The commands that only read: plan, status, history, explain, check, doctor, plugins (floor: cli)."""
+"""The commands that only read: plan, status, history, explain, doctor, plugins (floor: cli)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tenantcollect.cli.options import CheckTimeout, Json, Limit, SomeScript, SomeSource, SomeTenant
+from tenantcollect.cli.options import Json, Limit, SomeScript, SomeSource, SomeTenant
 from tenantcollect.cli.target import database_of, target_of
 
 if TYPE_CHECKING:
-    from tenantcollect.cli.apart import Begin
     from tenantcollect.cli.printing import Column
     from tenantcollect.cli.selecting import Chosen
     from tenantcollect.orchestrator import Orchestrator
-    from tenantcollect.reports import CheckRow
 
 Source = Callable[["Orchestrator"], Iterable[Any]]
 RECENT = 50
@@ -90,43 +88,6 @@ def explain(
 
     chosen = (tenant, data_source, script)
     _show(context, "explain", tables.EXPLAIN, chosen, lambda o: o.explain(*chosen, limit=limit), json, limit)
-
-
-def check(
-    context: typer.Context,
-    tenant: SomeTenant = None,
-    data_source: SomeSource = None,
-    check_timeout: CheckTimeout = None,
-    json: Json = False,
-) -> None:
-    """Try the credentials; exit with 3 if any is refused."""
-    from tenantcollect.cli import tables
-    from tenantcollect.cli.apart import apart
-    from tenantcollect.cli.failures import NEEDS_ACTION
-    from tenantcollect.cli.printing import watched
-    from tenantcollect.inspection import CHECK_TIMEOUT
-
-    refused: list[Any] = []
-    within = CHECK_TIMEOUT if check_timeout is None else check_timeout
-    begin = apart(target_of(context), within)
-
-    def rows(orchestrator: "Orchestrator") -> Iterable[Any]:
-        return watched(_checked(orchestrator, tenant, data_source, within, begin), lambda row: not row.ok, refused)
-
-    _show(context, "check", tables.CHECK, (tenant, data_source, None), rows, json)
-    if refused:
-        raise typer.Exit(NEEDS_ACTION)
-
-
-def _checked(
-    orchestrator: "Orchestrator", tenant: str | None, data_source: str | None, within: float, begin: "Begin"
-) -> "Iterator[CheckRow]":
-    """The data sources one by one, each announced before it is asked."""
-    for source in orchestrator.configured(tenant):
-        if data_source in (None, source.data_source):
-            begin(f"the check of {source.tenant_id}/{source.data_source}")
-            yield from orchestrator.check(source.tenant_id, source.data_source, timeout=within)
-    begin("")
 
 
 def doctor(context: typer.Context, json: Json = False) -> None:
