@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -76,3 +77,11 @@ def test_a_check_ends_at_the_first_signal(folder: Path, number: int, code: int) 
         process.send_signal(number)
         process.communicate(timeout=10)
         assert process.returncode == code
+
+
+def test_a_caller_that_ignores_the_end_of_children_changes_nothing(folder: Path) -> None:
+    """SIGCHLD stays ignored in what is started, and the system then keeps no exit code."""
+    ignoring = "import os, sys; from signal import *; signal(SIGCHLD, SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    words = [sys.executable, "-c", ignoring, *arguments("--app", "hub:build", "check")]
+    ended = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout.count(b"welcome"), ended.stderr) == (0, 2, b"")

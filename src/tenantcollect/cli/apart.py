@@ -96,6 +96,7 @@ def apart(target: Target, task: Callable[[Say], None]) -> Iterator[Child]:
     out().flush()  # else the child had it too
     err().flush()
     reading, writing = os.pipe()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it, as some callers do, is not told of exit codes
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     number = os.fork()
     if not number:
