@@ -84,12 +84,10 @@ class Orchestrator:
             window_timeout=window_timeout,
             grace=grace,
         )
-        self.state, self.locks, self.catalog = state, locks, catalog
-        self.schema = schema
+        self.state, self.locks, self.catalog, self.schema = state, locks, catalog, schema
         self.registry = Registry(collectors, tuple(extensions))
         self._events = Events()
-        self._clock = clock or DatabaseClock(state)
-        self._on_close = on_close
+        self._clock, self._on_close = clock or DatabaseClock(state), on_close
         self._survey = Survey(catalog, self.registry, state, locks)
         self._configuring = Configuring(catalog, self.registry, resolve_env)
         self._inspection = Inspection(self._survey, state)
