@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 from attrs import evolve
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
-from tenantcollect.testing import PostgresqlHarness, SqliteHarness
+from tenantcollect.testing import PostgresqlHarness, SqliteHarness, VirtualClock
 from tenantcollect.testing.sql import SqlHarness
 from tenantcollect.testing.steps import KEY, made
 from tests.backends.examining import Isolated, connected
@@ -119,3 +120,15 @@ def postgresql(migrated_postgresql: str) -> Iterator[PostgresqlHarness]:
     made(harness.backend)
     yield harness
     harness.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of each kind."""
+    return str(request.getfixturevalue(f"migrated_{request.param}").render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """The clock of planning."""
+    return VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))

@@ -103,18 +103,6 @@ def service() -> Service:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    """The clock of planning."""
-    return VirtualClock(START)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    """A migrated database of each kind."""
-    return str(request.getfixturevalue(f"migrated_{request.param}").render_as_string(hide_password=False))
-
-
-@pytest.fixture
 def open_(url: str, contact: Contact, clock: VirtualClock) -> Iterator[Callable[[Any], Orchestrator]]:
     """Connects with a cipher."""
     made: list[Orchestrator] = []
